@@ -1,0 +1,1 @@
+"""HTTP and WebSocket. Starlette lives only here."""

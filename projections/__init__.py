@@ -1,0 +1,1 @@
+"""Pure folds, the stores that keep their rows, and the views that read them."""

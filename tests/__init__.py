@@ -1,0 +1,1 @@
+"""One empty line of a package: the tests share builders."""
