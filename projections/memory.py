@@ -1,0 +1,149 @@
+"""The in-memory store: the same port as Postgres, for tests, simulation and small tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from projections.batch import Batch, Checkpoint, DeadLetter, Partition
+from projections.projection import Projection
+from projections.projector import Outcome, Projector
+from projections.rows import Timer
+from projections.store import Commit, Fenced
+from projections.tables import Key, Row, Table, Want
+from schemas.envelope import Draft, Event
+
+
+class MemoryIndex:
+    """First positions and unreadable records in memory."""
+
+    def __init__(self) -> None:
+        self.first: dict[UUID, tuple[str, int, int]] = {}
+        self.unreadable: dict[tuple[str, int, int], DeadLetter] = {}
+
+    async def judge(
+        self, events: Sequence[Event], unreadable: Sequence[DeadLetter]
+    ) -> set[int]:
+        for letter in unreadable:
+            self.unreadable.setdefault(tuple(letter.position), letter)
+        duplicates = set()
+        for number, event in enumerate(events):
+            position = tuple(event.position)
+            if self.first.setdefault(event.key, position) != position:
+                duplicates.add(number)
+        return duplicates
+
+
+class MemoryStore:
+    """Rows, checkpoints, derived events, timers and dead letters in dictionaries."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Table[Any], dict[Key, Row]] = {}
+        self.checkpoints: dict[tuple[str, Partition], Checkpoint] = {}
+        self.derived: list[Draft] = []
+        self.timers: dict[tuple[str, str, str], Timer] = {}
+        self.dead_letters: dict[tuple[str, str, int, int], DeadLetter] = {}
+        self._open_refusals: set[tuple[str, UUID]] = set()
+
+    def table(self, table: Table[Any]) -> list[Any]:
+        """All rows, in the order of their keys."""
+        rows = self.rows.get(table, {})
+        return [rows[key] for key in sorted(rows)]
+
+    async def take(self, projection: str, place: Partition) -> Checkpoint:
+        before = await self.checkpoint(projection, place)
+        taken = Checkpoint(before.next_offset, before.epoch + 1)
+        self.checkpoints[projection, place] = taken
+        return taken
+
+    async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
+        return self.checkpoints.get((projection, place), Checkpoint(0, 0))
+
+    async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
+        return {want: self._matching(want) for want in wants}
+
+    def _matching(self, want: Want) -> list[Row]:
+        depth = len(want.prefix)
+        return [
+            row
+            for key, row in self.rows.get(want.table, {}).items()
+            if key[:depth] == want.prefix
+            and (want.low is None or key[depth] >= want.low)
+            and (want.high is None or key[depth] <= want.high)
+        ]
+
+    async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
+        return {key for key in keys if (projection, key) in self._open_refusals}
+
+    async def commit(self, commit: Commit) -> None:
+        for move in commit.moves:
+            now = await self.checkpoint(commit.projection, move.place)
+            if now != Checkpoint(move.start, move.epoch):
+                raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
+        for table, changes in commit.changes.rows.items():
+            rows = self.rows.setdefault(table, {})
+            for key, row in changes.items():
+                if row is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = row
+        self.derived += commit.changes.derived
+        self._keep_timers(commit)
+        self._keep_dead_letters(commit)
+        for move in commit.moves:
+            self.checkpoints[commit.projection, move.place] = Checkpoint(move.end, move.epoch)
+
+    def _keep_timers(self, commit: Commit) -> None:
+        for (user_id, name), timer in commit.changes.timers.items():
+            key = (commit.projection, user_id, name)
+            if timer.due is None:
+                self.timers.pop(key, None)
+            else:
+                self.timers[key] = timer
+
+    def _keep_dead_letters(self, commit: Commit) -> None:
+        for letter in commit.dead_letters:
+            self.dead_letters[(letter.projection, *letter.position)] = letter
+            if letter.event_key is not None:
+                self._open_refusals.add((letter.projection, letter.event_key))
+        self._open_refusals -= {(commit.projection, key) for key in commit.resolved}
+
+
+async def run(
+    projection: Projection,
+    batches: Sequence[Sequence[Event]],
+    store: MemoryStore | None = None,
+    index: MemoryIndex | None = None,
+) -> MemoryStore:
+    """Fold batches of events through the real projector into memory.
+
+    Each batch holds events of one partition in log order; batches are applied in the given
+    order. Duplicates are found as they are live.
+    """
+    store = store or MemoryStore()
+    index = index or MemoryIndex()
+    projector = Projector(projection, store)
+    for events in batches:
+        await apply_to(projector, events, index)
+    return store
+
+
+async def apply_to(projector: Projector, events: Sequence[Event], index: MemoryIndex) -> Outcome:
+    """Give a projector one batch of events of one partition, judged by the index."""
+    if not events:
+        return Outcome()
+    topic, partition, start = events[0].position
+    place = Partition(topic, partition)
+    if place not in projector.checkpoints:
+        await projector.take(place)
+    repeated = await index.judge(events, ())
+    batch = Batch(
+        topic=topic,
+        partition=partition,
+        start=start,
+        end=events[-1].position.offset + 1,
+        events=events,
+        duplicates=frozenset(events[number].position.offset for number in repeated),
+    )
+    return await projector.apply([batch])

@@ -1,0 +1,1 @@
+"""PostgreSQL: the store of row projections, its migrations, and who waits for progress."""

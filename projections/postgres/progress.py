@@ -1,0 +1,113 @@
+"""Waiting until a projection has reached a position: for reads of one's own writes, and for folds
+that need the commands of other partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from projections.backoff import until_available
+from projections.batch import Partition
+from projections.postgres.pool import CONNECT_SECONDS_MAX, translated
+from projections.postgres.store import PROGRESS_CHANNEL
+from schemas.position import PositionToken
+
+logger = logging.getLogger(__name__)
+
+
+class NotReached(Exception):
+    """The projection has not come so far within the time given; try again."""
+
+
+class Progress:
+    """What the checkpoints say, kept current by notices instead of by asking."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[str, dict[Partition, int]] = {}
+        self._moved = asyncio.Condition()
+
+    def positions(self, projection: str) -> PositionToken:
+        """What reads of this projection reflect."""
+        return PositionToken(dict(self._offsets.get(projection, {})))
+
+    def lacks(self, projection: str, wanted: Mapping[Partition, int]) -> bool:
+        offsets = self._offsets.get(projection, {})
+        return any(offsets.get(Partition(*place), 0) < end for place, end in wanted.items())
+
+    async def reached(
+        self, projection: str, wanted: Mapping[Any, int], timeout: float | None = None
+    ) -> None:
+        """Return once the projection stands at or beyond every wanted offset.
+
+        Args:
+            projection: its name.
+            wanted: next offset by (topic, partition).
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            NotReached: the time is up.
+        """
+        if not self.lacks(projection, wanted):
+            return
+        try:
+            async with asyncio.timeout(timeout), self._moved:
+                await self._moved.wait_for(lambda: not self.lacks(projection, wanted))
+        except TimeoutError:
+            raise NotReached(f"{projection} has not reached the position yet") from None
+
+    async def _set(self, moves: list[tuple[str, Partition, int]]) -> None:
+        async with self._moved:
+            for projection, place, offset in moves:
+                offsets = self._offsets.setdefault(projection, {})
+                offsets[place] = max(offset, offsets.get(place, 0))
+            self._moved.notify_all()
+
+    async def follow(self, url: str) -> None:
+        """Listen until cancelled; a lost connection is made again and the table read anew."""
+        while True:
+            lost = asyncio.Event()
+            connection = await until_available("progress", lambda: self._listen(url, lost))
+            try:
+                await lost.wait()
+                logger.warning("the connection that follows the checkpoints was lost")
+            finally:
+                connection.terminate()
+
+    async def _listen(self, url: str, lost: asyncio.Event) -> Any:
+        async with translated():
+            connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX)
+            connection.add_termination_listener(lambda _: lost.set())
+            tasks: set[asyncio.Task[None]] = set()
+
+            def notice(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+                projection, moves = json.loads(payload)
+                task = asyncio.ensure_future(
+                    self._set([(projection, Partition(t, p), end) for t, p, end in moves])
+                )
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+            await connection.add_listener(PROGRESS_CHANNEL, notice)
+            rows = await connection.fetch(
+                "select projection, topic, partition, next_offset from checkpoints"
+            )
+        await self._set([(r[0], Partition(r[1], r[2]), r[3]) for r in rows])
+        return connection
+
+
+@asynccontextmanager
+async def following(url: str) -> AsyncIterator[Progress]:
+    """A ``Progress`` that is current for as long as the block lasts."""
+    progress = Progress()
+    task = asyncio.create_task(progress.follow(url), name="progress")
+    try:
+        yield progress
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

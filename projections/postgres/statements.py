@@ -1,0 +1,104 @@
+"""The SQL of a table of rows: load by key, upsert and delete, each for many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from projections.tables import Column, Key, Row, Table
+
+_encode_json = msgspec.json.Encoder(decimal_format="string").encode
+
+
+@cache
+def load_sql(table: Table[Any], depth: int, is_range: bool) -> str:
+    """Rows whose first ``depth`` key columns equal one of the given prefixes (arrays)."""
+    keys = table.key[:depth]
+    arrays = [f"${i}::{table.column(name).sql_type}[]" for i, name in enumerate(keys, 1)]
+    names = [f"k{i}" for i in range(depth)]
+    on = [f"t.{name} = w.{alias}" for name, alias in zip(keys, names, strict=True)]
+    if is_range:
+        bound = table.column(table.key[depth])
+        arrays += [f"${depth + i}::{bound.sql_type}[]" for i in (1, 2)]
+        names += ["low", "high"]
+        on += [
+            f"(w.low is null or t.{bound.name} >= w.low)",
+            f"(w.high is null or t.{bound.name} <= w.high)",
+        ]
+    columns = ", ".join(f"t.{_quoted(column.name)}" for column in table.columns)
+    return (
+        f"select distinct on ({', '.join('t.' + _quoted(name) for name in table.key)}) {columns}"
+        f" from unnest({', '.join(arrays)}) as w({', '.join(names)})"
+        f" join {table.name} t on {' and '.join(on)}"
+    )
+
+
+@cache
+def upsert_sql(table: Table[Any]) -> str:
+    """Insert or replace rows given as one array for each column."""
+    columns = table.columns
+    arrays = ", ".join(f"${i}::{_array_type(column)}[]" for i, column in enumerate(columns, 1))
+    names = ", ".join(_quoted(column.name) for column in columns)
+    values = ", ".join(
+        f"u.{_quoted(column.name)}" + ("::jsonb" if column.is_json else "") for column in columns
+    )
+    changed = [_quoted(column.name) for column in columns if column.name not in table.key]
+    action = (
+        "do update set " + ", ".join(f"{name} = excluded.{name}" for name in changed)
+        if changed
+        else "do nothing"
+    )
+    key = ", ".join(_quoted(name) for name in table.key)
+    return (
+        f"insert into {table.name} ({names}) select {values} from unnest({arrays}) as u({names})"
+        f" on conflict ({key}) {action}"
+    )
+
+
+@cache
+def delete_sql(table: Table[Any]) -> str:
+    """Delete rows whose keys are given as one array for each key column."""
+    arrays = ", ".join(
+        f"${i}::{table.column(name).sql_type}[]" for i, name in enumerate(table.key, 1)
+    )
+    names = ", ".join(_quoted(name) for name in table.key)
+    on = " and ".join(f"t.{_quoted(name)} = k.{_quoted(name)}" for name in table.key)
+    return f"delete from {table.name} t using unnest({arrays}) as k({names}) where {on}"
+
+
+def columns_of(table: Table[Any], rows: Sequence[Row]) -> list[list[Any]]:
+    """The rows as one list for each column, JSON columns encoded."""
+    result = []
+    for column in table.columns:
+        values: list[Any] = [getattr(row, column.name) for row in rows]
+        if column.is_json:
+            values = [None if v is None else _encode_json(v).decode() for v in values]
+        result.append(values)
+    return result
+
+
+def transposed(keys: Sequence[Key], width: int) -> list[list[Any]]:
+    return [[key[i] for key in keys] for i in range(width)]
+
+
+def row_of(table: Table[Any], record: Sequence[Any]) -> Row:
+    """The struct of a loaded record."""
+    values = [
+        msgspec.json.decode(value, type=column.python_type)
+        if column.is_json and value is not None
+        else value
+        for column, value in zip(table.columns, record, strict=True)
+    ]
+    row: Row = table.row(*values)
+    return row
+
+
+def _array_type(column: Column) -> str:
+    return "text" if column.is_json else column.sql_type
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,230 @@
+"""The PostgreSQL store: rows, outbox, timers, dead letters and checkpoint in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from projections import dead_letters
+from projections.batch import Checkpoint, DeadLetter, Move, Partition
+from projections.postgres import queries, statements
+from projections.postgres.pool import Connection, Pool, acquire
+from projections.rows import Changes
+from projections.store import Commit, Fenced
+from projections.tables import Key, Row, Table, Want
+from schemas.codec import CONTENT_TYPE, encode
+from schemas.envelope import Event, key_of, topic_of
+
+_sql = queries.load("projections.postgres", "store.sql")
+
+#: The NOTIFY channel of moved checkpoints, and how many moves one message may hold: PostgreSQL
+#: takes payloads below 8000 bytes.
+PROGRESS_CHANNEL = "progress"
+NOTICE_MOVES_MAX = 100
+
+
+class PostgresStore:
+    """The write side of row projections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def take(self, projection: str, place: Partition) -> Checkpoint:
+        async with acquire(self._pool) as connection:
+            row = await connection.fetchrow(_sql["take"], projection, *place)
+        return Checkpoint(row["next_offset"], row["epoch"])
+
+    async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
+        async with acquire(self._pool) as connection:
+            row = await connection.fetchrow(_sql["checkpoint"], projection, *place)
+        return Checkpoint(row["next_offset"], row["epoch"]) if row else Checkpoint(0, 0)
+
+    async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
+        loaded: dict[Want, list[Row]] = {want: [] for want in wants}
+        groups: dict[tuple[Table[Any], int, bool], list[Want]] = defaultdict(list)
+        for want in wants:
+            groups[want.table, len(want.prefix), want.is_range].append(want)
+        async with acquire(self._pool) as connection:
+            for (table, depth, is_range), group in groups.items():
+                arrays = statements.transposed([want.prefix for want in group], depth)
+                if is_range:
+                    arrays += [[want.low for want in group], [want.high for want in group]]
+                sql = statements.load_sql(table, depth, is_range)
+                records = await connection.fetch(sql, *arrays)
+                _distribute(table, depth, group, records, loaded)
+        return loaded
+
+    async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
+        async with acquire(self._pool) as connection:
+            rows = await connection.fetch(_sql["refused"], projection, list(keys))
+        return {row["event_key"] for row in rows}
+
+    async def commit(self, commit: Commit) -> None:
+        async with acquire(self._pool) as connection, connection.transaction():
+            await move_checkpoints(connection, commit.projection, commit.moves)
+            await _write_rows(connection, commit.changes)
+            await _write_timers(connection, commit.projection, commit.changes)
+            await _write_derived(connection, commit.changes)
+            await write_dead_letters(connection, commit.dead_letters)
+            if commit.resolved:
+                await connection.execute(
+                    _sql["resolve"], commit.projection, list(commit.resolved)
+                )
+            await announce(connection, commit.projection, commit.moves)
+
+
+class PostgresIndex:
+    """First positions in PostgreSQL, and the dead letters that no projection can read."""
+
+    def __init__(self, pool: Pool, topics: Mapping[str, int]) -> None:
+        self._pool = pool
+        self._topics = topics
+
+    @classmethod
+    async def open(cls, pool: Pool, topics: Sequence[str]) -> PostgresIndex:
+        """Give each topic its number in this database."""
+        async with acquire(pool) as connection:
+            await connection.execute(_sql["number_topics"], list(topics))
+            rows = await connection.fetch("select name, no from log_topics")
+        return cls(pool, {row["name"]: row["no"] for row in rows})
+
+    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
+        first: dict[UUID, int] = {}
+        for number, event in enumerate(events):
+            first.setdefault(event.key, number)
+        chosen = [events[number] for number in first.values()]
+        async with acquire(self._pool) as connection, connection.transaction():
+            elsewhere = await self._record(connection, chosen) if chosen else set()
+            await write_dead_letters(connection, unreadable)
+        return {
+            number
+            for number, event in enumerate(events)
+            if first[event.key] != number or event.key in elsewhere
+        }
+
+    async def _record(self, connection: Connection, events: Sequence[Event]) -> set[UUID]:
+        # Sorted, so that two workers that meet on the same keys wait instead of deadlocking,
+        # and so that neighbours in the index are written together.
+        ordered = sorted(events, key=lambda event: event.key)
+        rows = await connection.fetch(
+            _sql["record_first_positions"],
+            [event.key for event in ordered],
+            [self._topics[event.position.topic] for event in ordered],
+            [event.position.partition for event in ordered],
+            [event.position.offset for event in ordered],
+        )
+        return {row["key"] for row in rows}
+
+
+async def move_checkpoints(
+    connection: Connection, projection: str, moves: Sequence[Move]
+) -> None:
+    """Compare and set; the first statement of a commit, so that owners take turns.
+
+    Raises:
+        Fenced: one of the checkpoints is elsewhere or has another owner.
+    """
+    status = await connection.execute(
+        _sql["move_checkpoints"],
+        projection,
+        [move.topic for move in moves],
+        [move.partition for move in moves],
+        [move.start for move in moves],
+        [move.end for move in moves],
+        [move.epoch for move in moves],
+    )
+    if status != f"UPDATE {len(moves)}":
+        places = ", ".join(f"{move.topic}:{move.partition}:{move.start}" for move in moves)
+        raise Fenced(f"{projection} does not own {places} any more")
+
+
+async def announce(connection: Connection, projection: str, moves: Sequence[Move]) -> None:
+    """Wake those who wait for these positions, when the transaction commits."""
+    for start in range(0, len(moves), NOTICE_MOVES_MAX):
+        part = moves[start : start + NOTICE_MOVES_MAX]
+        payload = json.dumps([projection, [[m.topic, m.partition, m.end] for m in part]])
+        await connection.execute("select pg_notify($1, $2)", PROGRESS_CHANNEL, payload)
+
+
+async def write_dead_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Keep dead letters and owe them to their topic, each once however often it is refused."""
+    for letter in letters:
+        headers = dead_letters.headers_of(letter)
+        original = letter.record.headers if letter.record else ()
+        await connection.execute(
+            _sql["write_dead_letter"],
+            letter.projection,
+            *letter.position,
+            letter.reason,
+            letter.event_key,
+            letter.event_id,
+            letter.user_id,
+            letter.record.key if letter.record else None,
+            letter.record.value if letter.record else None,
+            [name for name, _ in original],
+            [value for _, value in original],
+            dead_letters.identity_of(headers),
+            dead_letters.TOPIC,
+            [name for name, _ in headers],
+            [value for _, value in headers],
+        )
+
+
+async def _write_rows(connection: Connection, changes: Changes) -> None:
+    for table, rows in changes.rows.items():
+        # Keys sorted: transactions that touch the same rows meet in one order.
+        keys: list[Key] = sorted(rows)
+        written = [row for key in keys if (row := rows[key]) is not None]
+        deleted = [key for key in keys if rows[key] is None]
+        if deleted:
+            arrays = statements.transposed(deleted, len(table.key))
+            await connection.execute(statements.delete_sql(table), *arrays)
+        if written:
+            columns = statements.columns_of(table, written)
+            await connection.execute(statements.upsert_sql(table), *columns)
+
+
+async def _write_timers(connection: Connection, projection: str, changes: Changes) -> None:
+    for timer in changes.timers.values():
+        if timer.due is None:
+            await connection.execute(_sql["cancel_timer"], projection, timer.user_id, timer.timer)
+        else:
+            payload = json.dumps(timer.payload)
+            await connection.execute(
+                _sql["set_timer"], projection, timer.user_id, timer.timer, timer.due, payload
+            )
+
+
+async def _write_derived(connection: Connection, changes: Changes) -> None:
+    drafts = changes.derived
+    if drafts:
+        await connection.execute(
+            _sql["write_derived"],
+            [draft.id for draft in drafts],
+            [topic_of(draft) for draft in drafts],
+            [key_of(draft) for draft in drafts],
+            [encode(draft) for draft in drafts],
+            CONTENT_TYPE.encode(),
+        )
+
+
+def _distribute(
+    table: Table[Any],
+    depth: int,
+    wants: Sequence[Want],
+    records: Sequence[Any],
+    loaded: dict[Want, list[Row]],
+) -> None:
+    by_prefix: dict[Key, list[Want]] = defaultdict(list)
+    for want in wants:
+        by_prefix[want.prefix].append(want)
+    for record in records:
+        row = statements.row_of(table, record)
+        key = table.key_of(row)
+        for want in by_prefix[key[:depth]]:
+            above = want.low is None or key[depth] >= want.low
+            if above and (want.high is None or key[depth] <= want.high):
+                loaded[want].append(row)

@@ -1,0 +1,72 @@
+-- name: take
+-- Raise the fencing token: whoever had the partition can't commit any more.
+insert into checkpoints (projection, topic, partition, next_offset, epoch)
+values ($1, $2, $3, 0, 1)
+on conflict (projection, topic, partition) do update set epoch = checkpoints.epoch + 1
+returning next_offset, epoch
+
+-- name: checkpoint
+select next_offset, epoch from checkpoints
+where projection = $1 and topic = $2 and partition = $3
+
+-- name: move_checkpoints
+-- Compare and set, by position and by owner.
+update checkpoints c set next_offset = m.end_offset
+from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[])
+    as m(topic, partition, start_offset, end_offset, epoch)
+where c.projection = $1 and c.topic = m.topic and c.partition = m.partition
+    and c.next_offset = m.start_offset and c.epoch = m.epoch and c.flush is null
+
+-- name: refused
+select event_key from dead_letters
+where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+
+-- name: resolve
+update dead_letters set state = 'resolved'
+where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+
+-- name: number_topics
+insert into log_topics (name) select unnest($1::text[]) on conflict (name) do nothing
+
+-- name: record_first_positions
+-- Returns the keys whose first position is another one.
+with given as (
+    select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
+        as g(key, topic, partition, "offset")
+), fresh as (
+    insert into first_positions (key, topic, partition, "offset")
+    select key, topic, partition, "offset" from given
+    on conflict (key) do nothing
+    returning key
+)
+select g.key from given g
+left join first_positions f on f.key = g.key
+    and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
+where f.key is null and not exists (select from fresh where fresh.key = g.key)
+
+-- name: write_dead_letter
+-- The row and what is owed to the topic; nothing if this refusal is known already.
+with fresh as (
+    insert into dead_letters (projection, topic, partition, "offset", reason, event_key, event_id,
+        user_id, key, value, header_names, header_values)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    on conflict (projection, topic, partition, "offset") do nothing
+    returning key, value
+)
+insert into outbox (identity, topic, key, value, header_names, header_values)
+select $13, $14, key, value, $15, $16 from fresh
+
+-- name: write_derived
+insert into outbox (identity, topic, key, value, header_names, header_values)
+select d.id, d.topic, d.key, d.value, array['content-type'], array[$5::bytea]
+from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
+    with ordinality as d(id, topic, key, value, place)
+order by d.place
+
+-- name: set_timer
+insert into timers (projection, user_id, timer, due, payload) values ($1, $2, $3, $4, $5::jsonb)
+on conflict (projection, user_id, timer) do update
+set due = excluded.due, payload = excluded.payload
+
+-- name: cancel_timer
+delete from timers where projection = $1 and user_id = $2 and timer = $3

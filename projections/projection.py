@@ -1,0 +1,50 @@
+"""What a projection is: a pure fold with a name, a version, its topics and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from projections.rows import Rows
+from projections.tables import Table, Want
+from schemas.envelope import Event
+
+
+class Projection(Protocol):
+    """A fold that keeps rows.
+
+    ``fold`` is pure: its result is a function of the rows it reads and of the event; it has no
+    clock, no I/O and no logging. Two topics whose partitions belong to the same people share a
+    lane, but what a fold writes must not depend on the order between topics.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int:
+        """Raised when the fold's result changes; a rebuild then makes the new tables."""
+
+    @property
+    def topics(self) -> tuple[str, ...]: ...
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The event types (without version) that it folds; others pass it by."""
+
+    @property
+    def tables(self) -> tuple[Table[Any], ...]: ...
+
+    @property
+    def follows_commands(self) -> bool:
+        """True if a source batch waits until ``app.commands`` is read up to its end at fetch."""
+
+    def wants(self, event: Event) -> Iterable[Want]:
+        """Rows that folding this event will read, to be loaded for the whole batch at once."""
+
+    def fold(self, rows: Rows, event: Event) -> None:
+        """Apply one event.
+
+        Raises:
+            Refused: the event can't be applied; by ``rows.refuse``.
+        """

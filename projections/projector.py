@@ -1,0 +1,264 @@
+"""The heart: one batch becomes one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from uuid import UUID
+
+from projections.backoff import Sleep, until_available
+from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
+from projections.projection import Projection
+from projections.rows import NotLoaded, Refused, Rows
+from projections.store import Commit, Fenced, RowsRefused, Store, Unavailable
+from schemas.envelope import Event
+
+
+class Fate(Enum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    DEAD_LETTER = "dead_letter"
+    SKIPPED = "skipped"
+
+
+@dataclass
+class Outcome:
+    """What became of a batch: how many events had which fate, and why some were refused."""
+
+    fates: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    resolved: set[UUID] = field(default_factory=set)
+
+    def add(self, other: Outcome) -> None:
+        for fate, count in other.fates.items():
+            self.fates[fate] += count
+        self.dead_letters += other.dead_letters
+        self.resolved |= other.resolved
+
+
+class Projector:
+    """Runs a projection on the partitions that one lane owns.
+
+    ``apply`` is the whole way of a batch:
+
+    1. drop what lies before the checkpoint,
+    2. load the rows that the events want,
+    3. fold the events in log order; each one's fate is a value,
+    4. commit rows, derived events, timers, dead letters and the checkpoint together,
+    5. or, if the store refuses a row, halve the batch until the one bad event is found.
+    """
+
+    def __init__(self, projection: Projection, store: Store, sleep: Sleep = asyncio.sleep) -> None:
+        self.projection = projection
+        self.checkpoints: dict[Partition, Checkpoint] = {}
+        self._store = store
+        self._sleep = sleep
+        self._rows = Rows()
+
+    async def take(self, place: Partition) -> Checkpoint:
+        """Become the owner of a partition; what was cached of the old times is forgotten."""
+        self._rows.clear()
+        name = self.projection.name
+        self.checkpoints[place] = await until_available(
+            f"{name} takes {place}", lambda: self._store.take(name, place), self._sleep
+        )
+        return self.checkpoints[place]
+
+    def let_go(self, place: Partition) -> None:
+        self.checkpoints.pop(place, None)
+        self._rows.clear()
+
+    async def apply(self, batches: Sequence[Batch]) -> Outcome:
+        """Fold and commit; returns when the store has it all.
+
+        Raises:
+            Fenced: a partition has another owner now; nothing of these batches was written.
+        """
+        rest = [cut for cut in map(self._from_checkpoint, batches) if cut.end > cut.start]
+        if not rest:
+            return Outcome()
+        try:
+            outcome = await self._fold(rest)
+            await self._commit(rest, outcome)
+        except (Fenced, asyncio.CancelledError):
+            self._rows.clear()
+            raise
+        except RowsRefused as error:
+            self._rows.clear()
+            return await self._apply_halved(rest, str(error))
+        self._rows.settle()
+        for batch in rest:
+            self.checkpoints[batch.place] = replace(
+                self.checkpoints[batch.place], next_offset=batch.end
+            )
+        return outcome
+
+    def _from_checkpoint(self, batch: Batch) -> Batch:
+        checkpoint = self.checkpoints.get(batch.place)
+        if checkpoint is None:
+            raise Fenced(f"{self.projection.name} does not own {batch.place}")
+        start = checkpoint.next_offset
+        events = batch.events
+        if events and events[0].position.offset < start:
+            events = [event for event in events if event.position.offset >= start]
+        return replace(batch, start=start, events=events)
+
+    async def _fold(self, batches: Sequence[Batch]) -> Outcome:
+        outcome = Outcome()
+        wanted = self.projection.types
+        mine = [event for batch in batches for event in batch.events if event.type in wanted]
+        await self._load(
+            self._rows.missing(
+                itertools.chain.from_iterable(self.projection.wants(event) for event in mine)
+            )
+        )
+        outcome.fates[Fate.SKIPPED] = sum(len(batch.events) for batch in batches) - len(mine)
+        for batch in batches:
+            refused = await self._refused_before(batch)
+            for event in batch.events:
+                if event.type in wanted:
+                    fate = await self._fold_event(event, batch, refused, outcome)
+                    outcome.fates[fate] += 1
+        return outcome
+
+    async def _refused_before(self, batch: Batch) -> set[UUID]:
+        if not batch.duplicates:
+            return set()
+        keys = [e.key for e in batch.events if e.position.offset in batch.duplicates]
+        name = self.projection.name
+        return await until_available(
+            f"{name} asks for its dead letters",
+            lambda: self._store.refused(name, keys),
+            self._sleep,
+        )
+
+    async def _fold_event(
+        self, event: Event, batch: Batch, refused: set[UUID], outcome: Outcome
+    ) -> Fate:
+        repeated = event.position.offset in batch.duplicates
+        if repeated and event.key not in refused:
+            return Fate.DUPLICATE
+        while True:
+            try:
+                self.projection.fold(self._rows, event)
+            except NotLoaded as unknown:
+                self._rows.discard()
+                await self._load([unknown.want])
+            except Refused as refusal:
+                return self._refuse(event, batch, refused, outcome, str(refusal))
+            except Exception as bug:  # noqa: BLE001 - a fold that fails must not stop the line
+                reason = f"{type(bug).__name__}: {bug}"
+                return self._refuse(event, batch, refused, outcome, reason)
+            else:
+                self._rows.accept()
+                if repeated:
+                    refused.discard(event.key)
+                    outcome.resolved.add(event.key)
+                return Fate.APPLIED
+
+    def _refuse(
+        self, event: Event, batch: Batch, refused: set[UUID], outcome: Outcome, reason: str
+    ) -> Fate:
+        self._rows.discard()
+        refused.add(event.key)
+        outcome.dead_letters.append(self._dead_letter(event, batch, reason))
+        return Fate.DEAD_LETTER
+
+    def _dead_letter(self, event: Event, batch: Batch, reason: str) -> DeadLetter:
+        return DeadLetter(
+            projection=self.projection.name,
+            position=event.position,
+            reason=reason,
+            record=batch.records.get(event.position.offset),
+            event_key=event.key,
+            event_id=event.id,
+            user_id=event.user_id,
+        )
+
+    async def _load(self, wants: Sequence[object]) -> None:
+        if not wants:
+            return
+        loaded = await until_available(
+            f"{self.projection.name} loads rows",
+            lambda: self._store.load(wants),  # type: ignore[arg-type]
+            self._sleep,
+        )
+        for want, rows in loaded.items():
+            self._rows.load(want, rows)
+
+    async def _commit(self, batches: Sequence[Batch], outcome: Outcome) -> None:
+        commit = Commit(
+            projection=self.projection.name,
+            version=self.projection.version,
+            moves=tuple(self._moves(batches)),
+            changes=self._rows.changes,
+            dead_letters=outcome.dead_letters,
+            resolved=outcome.resolved,
+        )
+        unknown = False
+
+        async def attempt() -> None:
+            nonlocal unknown
+            if unknown and await self._is_committed(commit.moves):
+                return
+            try:
+                await self._store.commit(commit)
+            except Unavailable:
+                unknown = True
+                raise
+
+        await until_available(f"{commit.projection} commits", attempt, self._sleep)
+
+    def _moves(self, batches: Sequence[Batch]) -> Iterator[Move]:
+        starts: dict[Partition, int] = {}
+        ends: dict[Partition, int] = {}
+        for batch in batches:
+            starts.setdefault(batch.place, batch.start)
+            ends[batch.place] = batch.end
+        for place, start in starts.items():
+            epoch = self.checkpoints[place].epoch
+            yield Move(place.topic, place.partition, start, ends[place], epoch)
+
+    async def _is_committed(self, moves: Sequence[Move]) -> bool:
+        """After a commit with an unknown outcome the checkpoint tells what happened."""
+        move = moves[0]
+        now = await self._store.checkpoint(self.projection.name, move.place)
+        if now.epoch != move.epoch or now.next_offset not in (move.start, move.end):
+            raise Fenced(f"{self.projection.name} lost {move.place} at {now.next_offset}")
+        return now.next_offset == move.end
+
+    async def _apply_halved(self, batches: Sequence[Batch], reason: str) -> Outcome:
+        """Narrow down to the event whose rows the store refuses; the others are applied."""
+        if len(batches) == 1 and len(batches[0].events) <= 1:
+            return await self._bury(batches[0], reason)
+        outcome = Outcome()
+        for half in _halves(batches):
+            outcome.add(await self.apply(half))
+        return outcome
+
+    async def _bury(self, batch: Batch, reason: str) -> Outcome:
+        outcome = Outcome()
+        for event in batch.events:
+            outcome.dead_letters.append(self._dead_letter(event, batch, reason))
+            outcome.fates[Fate.DEAD_LETTER] += 1
+        await self._commit([batch], outcome)
+        self.checkpoints[batch.place] = replace(
+            self.checkpoints[batch.place], next_offset=batch.end
+        )
+        return outcome
+
+
+def _halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return batches[:middle], batches[middle:]
+    batch = batches[0]
+    middle = len(batch.events) // 2
+    cut = batch.events[middle].position.offset
+    first = replace(batch, end=cut, events=batch.events[:middle])
+    return [first], [replace(batch, start=cut, events=batch.events[middle:])]

@@ -1,0 +1,234 @@
+"""The working set of a lane: what a fold reads and where it leaves its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn, TypeVar
+
+from projections.tables import Key, Row, Table, Want
+from schemas.envelope import Draft
+
+R = TypeVar("R", bound=Row)
+
+#: Load units kept between batches. A unit is one person's rows of one table, some hundred bytes
+#: to some kilobytes, so that a lane stays within tens of megabytes.
+CACHED_UNITS_MAX = 20_000
+
+
+class NotLoaded(Exception):
+    """A fold read rows that are not in memory; the projector loads them and folds again."""
+
+    def __init__(self, want: Want) -> None:
+        super().__init__(f"{want.table.name} {want.prefix}")
+        self.want = want
+
+
+class Refused(Exception):
+    """A fold can't apply an event: it becomes a dead letter of this projection."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A row with a due time; when it is due the scheduler appends ``app.timer.fired``.
+
+    ``due`` None cancels the timer of that name.
+    """
+
+    timer: str
+    user_id: str
+    due: datetime | None
+    payload: dict[str, Any]
+
+
+@dataclass
+class Changes:
+    """What a batch does to the store, beside moving the checkpoint."""
+
+    rows: dict[Table[Any], dict[Key, Row | None]] = field(default_factory=dict)
+    derived: list[Draft] = field(default_factory=list)
+    timers: dict[tuple[str, str], Timer] = field(default_factory=dict)
+
+
+class _Unit:
+    __slots__ = ("ranges", "rows", "whole")
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Row] = {}
+        self.whole = False
+        self.ranges: list[Want] = []
+
+    def covers(self, want: Want) -> bool:
+        if self.whole:
+            return True
+        return any(_covers(loaded, want) for loaded in self.ranges)
+
+
+def _covers(loaded: Want, want: Want) -> bool:
+    if loaded.prefix != want.prefix:
+        return not loaded.is_range and want.prefix[: len(loaded.prefix)] == loaded.prefix
+    if not loaded.is_range:
+        return True
+    low = loaded.low is None or (want.low is not None and loaded.low <= want.low)
+    high = loaded.high is None or (want.high is not None and want.high <= loaded.high)
+    return low and high
+
+
+class Rows:
+    """Rows by key, with the changes of the batch and of the event in hand kept apart.
+
+    What an event writes is staged until ``accept``; ``discard`` forgets it, so that a refused
+    event leaves nothing behind.
+    """
+
+    def __init__(self) -> None:
+        self._units: dict[tuple[Table[Any], Key], _Unit] = {}
+        self._staged: dict[Table[Any], dict[Key, Row | None]] = {}
+        self._staged_derived: list[Draft] = []
+        self._staged_timers: dict[tuple[str, str], Timer] = {}
+        self.changes = Changes()
+
+    # What folds use ------------------------------------------------------------------------
+
+    def get(self, table: Table[R], *key: Any) -> R | None:
+        """The row with this key, or None."""
+        staged = self._staged.get(table)
+        if staged is not None and key in staged:
+            return staged[key]  # type: ignore[return-value]
+        unit = self._units.get((table, key[: table.unit]))
+        if unit is None:
+            raise NotLoaded(Want(table, key[: table.unit]))
+        row = unit.rows.get(key)
+        if row is None and not unit.whole and not unit.covers(Want(table, key)):
+            raise NotLoaded(Want(table, key))
+        return row  # type: ignore[return-value]
+
+    def find(self, table: Table[R], *prefix: Any) -> list[R]:
+        """All rows whose key begins with ``prefix``, in the order of their keys."""
+        return self._matching(Want(table, prefix))
+
+    def range(self, table: Table[R], prefix: Key, low: Any, high: Any) -> list[R]:
+        """Rows under ``prefix`` whose next key column is from ``low`` to ``high``, in order.
+
+        Both bounds are included; None leaves a side open.
+        """
+        return self._matching(Want(table, prefix, low, high))
+
+    def put(self, table: Table[R], row: R) -> None:
+        """Write a row: insert it, or replace the one with its key."""
+        self._staged.setdefault(table, {})[table.key_of(row)] = row
+
+    def delete(self, table: Table[R], *key: Any) -> None:
+        self._staged.setdefault(table, {})[key] = None
+
+    def emit(self, draft: Draft) -> None:
+        """Derive an event; its id must be a function of its cause (``derived_id``)."""
+        self._staged_derived.append(draft)
+
+    def timer(self, timer: str, user_id: str, due: datetime, payload: dict[str, Any]) -> None:
+        """Set or move the timer of this name and person."""
+        self._staged_timers[user_id, timer] = Timer(timer, user_id, due, payload)
+
+    def cancel(self, timer: str, user_id: str) -> None:
+        self._staged_timers[user_id, timer] = Timer(timer, user_id, None, {})
+
+    def refuse(self, path: str, message: str) -> NoReturn:
+        """Make the event in hand a dead letter of this projection.
+
+        Raises:
+            Refused: always.
+        """
+        raise Refused(path, message)
+
+    # What the projector uses ---------------------------------------------------------------
+
+    def missing(self, wants: Iterable[Want]) -> list[Want]:
+        """Those of ``wants`` that are not in memory, without repetition."""
+        return [want for want in dict.fromkeys(wants) if not self._is_loaded(want)]
+
+    def load(self, want: Want, rows: Sequence[Row]) -> None:
+        """Take in what the store returned for ``want``; changed rows stay as they are."""
+        table = want.table
+        unit = self._unit(table, want.prefix)
+        changed = self.changes.rows.get(table, {})
+        for row in rows:
+            key = table.key_of(row)
+            if key not in changed:
+                unit.rows.setdefault(key, row)
+        if not want.is_range and len(want.prefix) == table.unit:
+            unit.whole = True
+            unit.ranges.clear()
+        else:
+            unit.ranges.append(want)
+
+    def accept(self) -> None:
+        """Make the event's changes part of the batch."""
+        for table, staged in self._staged.items():
+            self.changes.rows.setdefault(table, {}).update(staged)
+            for key, row in staged.items():
+                unit = self._unit(table, key)
+                if row is None:
+                    unit.rows.pop(key, None)
+                else:
+                    unit.rows[key] = row
+        self.changes.derived.extend(self._staged_derived)
+        self.changes.timers.update(self._staged_timers)
+        self.discard()
+
+    def discard(self) -> None:
+        """Forget what the event in hand did."""
+        if self._staged:
+            self._staged = {}
+        if self._staged_derived:
+            self._staged_derived = []
+        if self._staged_timers:
+            self._staged_timers = {}
+
+    def settle(self) -> None:
+        """The batch is committed: its changes are the store's, and the cache is bounded."""
+        self.changes = Changes()
+        excess = len(self._units) - CACHED_UNITS_MAX
+        for unit in list(self._units)[: max(0, excess)]:
+            del self._units[unit]
+
+    def clear(self) -> None:
+        """Forget everything: the batch failed, or the partition is another's now."""
+        self._units.clear()
+        self.discard()
+        self.changes = Changes()
+
+    # ---------------------------------------------------------------------------------------
+
+    def _unit(self, table: Table[Any], key: Key) -> _Unit:
+        place = (table, key[: table.unit])
+        unit = self._units.get(place)
+        if unit is None:
+            unit = self._units[place] = _Unit()
+        return unit
+
+    def _is_loaded(self, want: Want) -> bool:
+        unit = self._units.get((want.table, want.prefix[: want.table.unit]))
+        return unit is not None and unit.covers(want)
+
+    def _matching(self, want: Want) -> list[Any]:
+        table, prefix, depth = want.table, want.prefix, len(want.prefix)
+        if depth < table.unit:
+            raise ValueError(f"{table.name} is loaded by {table.key[: table.unit]}")
+        if not self._is_loaded(want):
+            raise NotLoaded(want)
+        known: dict[Key, Row | None] = dict(self._units[table, prefix[: table.unit]].rows)
+        known.update(self._staged.get(table, {}))
+        low, high = want.low, want.high
+        keys = [
+            key
+            for key, row in known.items()
+            if row is not None
+            and key[:depth] == prefix
+            and (low is None or key[depth] >= low)
+            and (high is None or key[depth] <= high)
+        ]
+        return [known[key] for key in sorted(keys)]

@@ -1,0 +1,79 @@
+"""The port that a row projection writes through, and the ways in which it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from projections.batch import Checkpoint, DeadLetter, Move, Partition
+from projections.rows import Changes
+from projections.tables import Row, Want
+from schemas.envelope import Event
+
+
+class Fenced(Exception):
+    """Another worker has taken this partition; let go of it and write nothing."""
+
+
+class Unavailable(Exception):
+    """The store can't be reached or can't write now; whether a commit took effect is unknown."""
+
+
+class RowsRefused(Exception):
+    """The store refuses a value of these rows (SQLSTATE classes 22 and 23)."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """All that one batch changes, applied as a whole or not at all.
+
+    ``resolved`` are the keys of events that this projection had refused at an earlier position
+    and has now applied.
+    """
+
+    projection: str
+    version: int
+    moves: Sequence[Move]
+    changes: Changes = field(default_factory=Changes)
+    dead_letters: Sequence[DeadLetter] = ()
+    resolved: Collection[UUID] = ()
+
+
+class Store(Protocol):
+    """Keeps the rows, the checkpoints, the derived events and the dead letters of projections."""
+
+    async def take(self, projection: str, place: Partition) -> Checkpoint:
+        """Become the owner of a partition; whoever had it is fenced from now on."""
+
+    async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
+        """Where the projection stands; (0, 0) if it never began."""
+
+    async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
+        """The rows that each want asks for."""
+
+    async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
+        """Those keys whose event this projection refused and has not applied since."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Apply the whole commit and move its checkpoints.
+
+        Raises:
+            Fenced: a checkpoint is not where the commit expects it, or has another owner.
+            RowsRefused: a value is not acceptable; nothing was written.
+            Unavailable: the outcome is unknown; read the checkpoint before trying again.
+        """
+
+
+class Index(Protocol):
+    """The index of first positions: whether an event is a duplicate is a property of the log."""
+
+    async def judge(
+        self, events: Sequence[Event], unreadable: Sequence[DeadLetter]
+    ) -> set[int]:
+        """Record the first position of each event, and dead letters that nobody can read.
+
+        Returns the indices of those events that stand at an earlier position already. Doing it
+        again changes nothing and gives the same answer.
+        """
