@@ -51,11 +51,14 @@ class MemoryStore:
         rows = self.rows.get(table, {})
         return [rows[key] for key in sorted(rows)]
 
-    async def take(self, projection: str, place: Partition) -> Checkpoint:
-        before = await self.checkpoint(projection, place)
-        taken = Checkpoint(before.next_offset, before.epoch + 1)
-        self.checkpoints[projection, place] = taken
-        return taken
+    async def take(
+        self, projection: str, places: Sequence[Partition]
+    ) -> Mapping[Partition, Checkpoint]:
+        for place in places:
+            before = await self.checkpoint(projection, place)
+            taken = Checkpoint(before.next_offset, before.epoch + 1)
+            self.checkpoints[projection, place] = taken
+        return {place: self.checkpoints[projection, place] for place in places}
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         return self.checkpoints.get((projection, place), Checkpoint(0, 0))
@@ -136,7 +139,7 @@ async def apply_to(projector: Projector, events: Sequence[Event], index: MemoryI
     topic, partition, start = events[0].position
     place = Partition(topic, partition)
     if place not in projector.checkpoints:
-        await projector.take(place)
+        await projector.take([place])
     repeated = await index.judge(events, ())
     batch = Batch(
         topic=topic,

@@ -17,6 +17,10 @@ from projections.store import Commit, Fenced, RowsRefused, Store, Unavailable
 from schemas.envelope import Event
 
 
+class Hole(Exception):
+    """A batch begins beyond the checkpoint: what lies between would be lost."""
+
+
 class Fate(Enum):
     """What became of an event."""
 
@@ -60,16 +64,16 @@ class Projector:
         self._sleep = sleep
         self._rows = Rows()
 
-    async def take(self, place: Partition) -> Checkpoint:
-        """Become the owner of a partition; what was cached of the old times is forgotten."""
+    async def take(self, places: Sequence[Partition]) -> None:
+        """Become the owner of partitions; what was cached of the old times is forgotten."""
         self._rows.clear()
         name = self.projection.name
-        self.checkpoints[place] = await until_available(
-            f"{name} takes {place}", lambda: self._store.take(name, place), self._sleep
+        self.checkpoints |= await until_available(
+            f"{name} takes partitions", lambda: self._store.take(name, places), self._sleep
         )
-        return self.checkpoints[place]
 
     def let_go(self, place: Partition) -> None:
+        """Another worker owns the partition now."""
         self.checkpoints.pop(place, None)
         self._rows.clear()
 
@@ -103,6 +107,8 @@ class Projector:
         if checkpoint is None:
             raise Fenced(f"{self.projection.name} does not own {batch.place}")
         start = checkpoint.next_offset
+        if batch.start > start:
+            raise Hole(f"{self.projection.name} is at {batch.place}:{start}, not {batch.start}")
         events = batch.events
         if events and events[0].position.offset < start:
             events = [event for event in events if event.position.offset >= start]

@@ -44,8 +44,10 @@ class Commit:
 class Store(Protocol):
     """Keeps the rows, the checkpoints, the derived events and the dead letters of projections."""
 
-    async def take(self, projection: str, place: Partition) -> Checkpoint:
-        """Become the owner of a partition; whoever had it is fenced from now on."""
+    async def take(
+        self, projection: str, places: Sequence[Partition]
+    ) -> Mapping[Partition, Checkpoint]:
+        """Become the owner of these partitions; whoever had them is fenced from now on."""
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         """Where the projection stands; (0, 0) if it never began."""

@@ -20,9 +20,10 @@ from schemas.envelope import Event, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "store.sql")
 
-#: The NOTIFY channel of moved checkpoints, and how many moves one message may hold: PostgreSQL
+#: The NOTIFY channels of moved checkpoints and of what is owed to the log; and how many moves one message may hold: PostgreSQL
 #: takes payloads below 8000 bytes.
 PROGRESS_CHANNEL = "progress"
+OUTBOX_CHANNEL = "outbox"
 NOTICE_MOVES_MAX = 100
 
 
@@ -32,10 +33,21 @@ class PostgresStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def take(self, projection: str, place: Partition) -> Checkpoint:
+    async def take(
+        self, projection: str, places: Sequence[Partition]
+    ) -> Mapping[Partition, Checkpoint]:
+        ordered = sorted(places)
         async with acquire(self._pool) as connection:
-            row = await connection.fetchrow(_sql["take"], projection, *place)
-        return Checkpoint(row["next_offset"], row["epoch"])
+            rows = await connection.fetch(
+                _sql["take"],
+                projection,
+                [place.topic for place in ordered],
+                [place.partition for place in ordered],
+            )
+        return {
+            Partition(row["topic"], row["partition"]): Checkpoint(row["next_offset"], row["epoch"])
+            for row in rows
+        }
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         async with acquire(self._pool) as connection:
@@ -69,6 +81,8 @@ class PostgresStore:
             await _write_timers(connection, commit.projection, commit.changes)
             await _write_derived(connection, commit.changes)
             await write_dead_letters(connection, commit.dead_letters)
+            if commit.changes.derived or commit.changes.timers or commit.dead_letters:
+                await wake_relay(connection)
             if commit.resolved:
                 await connection.execute(
                     _sql["resolve"], commit.projection, list(commit.resolved)
@@ -99,6 +113,8 @@ class PostgresIndex:
         async with acquire(self._pool) as connection, connection.transaction():
             elsewhere = await self._record(connection, chosen) if chosen else set()
             await write_dead_letters(connection, unreadable)
+            if unreadable:
+                await wake_relay(connection)
         return {
             number
             for number, event in enumerate(events)
@@ -147,6 +163,11 @@ async def announce(connection: Connection, projection: str, moves: Sequence[Move
         part = moves[start : start + NOTICE_MOVES_MAX]
         payload = json.dumps([projection, [[m.topic, m.partition, m.end] for m in part]])
         await connection.execute("select pg_notify($1, $2)", PROGRESS_CHANNEL, payload)
+
+
+async def wake_relay(connection: Connection) -> None:
+    """Tell the relay that something is owed, when the transaction commits."""
+    await connection.execute("select pg_notify($1, '')", OUTBOX_CHANNEL)
 
 
 async def write_dead_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:

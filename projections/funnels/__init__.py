@@ -1,0 +1,1 @@
+"""Funnels: definitions as data, answers by query."""

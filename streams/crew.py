@@ -1,0 +1,186 @@
+"""The lanes of one worker process: who folds what, for as long as an assignment lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from projections.batch import Batch, Partition
+from projections.intake import Intake
+from projections.lane import COMMANDS, Applied, Lane
+from projections.projection import Projection
+from projections.projector import Projector
+from projections.store import Store
+from schemas.topics import TOPICS, KeyKind
+from streams.transport import Round, Slice
+
+#: Seconds that the batch in hand gets to commit before its partitions are let go.
+GRACE_SECONDS_MAX = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Waiting(Protocol):
+    """Waits until a projection has reached positions, whichever process applies them."""
+
+    async def reached(
+        self, projection: str, wanted: Mapping[Partition, int], timeout: float | None = None
+    ) -> None: ...
+
+
+class Appender(Protocol):
+    """A projection that only appends, by larger batches than a lane's (ClickHouse)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def topics(self) -> tuple[str, ...]: ...
+
+    async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Own these partitions and no others; returns the offsets to read from."""
+
+    async def append(self, batch: Batch) -> None:
+        """Take in a batch, waiting for room; it is released when its rows are safe."""
+
+    async def close(self) -> None:
+        """Write what is pending and let go of all partitions."""
+
+
+class Crew:
+    """Owns partitions for its projections, and gives each batch to those that read it."""
+
+    def __init__(
+        self,
+        projections: Sequence[Projection],
+        appenders: Sequence[Appender],
+        store: Store,
+        intake: Intake,
+        waiting: Waiting,
+        applied: Callable[[str], Applied],
+    ) -> None:
+        self.projections = {projection.name: projection for projection in projections}
+        self.appenders = {appender.name: appender for appender in appenders}
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._store = store
+        self._intake = intake
+        self._waiting = waiting
+        self._applied = applied
+        self._lanes: dict[tuple[str, Partition], Lane] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._generation = 0
+
+    def topics_of(self, name: str) -> tuple[str, ...]:
+        return (self.projections.get(name) or self.appenders[name]).topics
+
+    def names(self) -> list[str]:
+        return [*self.projections, *self.appenders]
+
+    def claims(self, topic: str) -> int:
+        return sum(topic in self.topics_of(name) for name in self.names())
+
+    def applied(self) -> Mapping[Partition, int]:
+        slowest: dict[Partition, int] = {}
+        for (_, place), lane in self._lanes.items():
+            checkpoint = lane.projector.checkpoints.get(place)
+            if checkpoint is not None:
+                slowest[place] = min(slowest.get(place, 1 << 62), checkpoint.next_offset)
+        return slowest
+
+    async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Own these partitions and no others; returns the offsets to read from.
+
+        The batches in hand are committed first, if that takes no longer than the grace; what is
+        not is read again from the checkpoint.
+        """
+        await self.close()
+        self._generation += 1
+        starts: dict[Partition, int] = {}
+        for projection in self.projections.values():
+            for lane, own in self._new_lanes(projection, places):
+                await lane.projector.take(own)
+                for place in own:
+                    self._lanes[projection.name, place] = lane
+                    offset = lane.projector.checkpoints[place].next_offset
+                    starts[place] = min(offset, starts.get(place, offset))
+                self._start(lane, projection.name)
+        for appender in self.appenders.values():
+            own = [place for place in places if place.topic in appender.topics]
+            for place, offset in (await appender.take(own)).items():
+                starts[place] = min(offset, starts.get(place, offset))
+        logger.info("owns %d partitions", len(places))
+        return starts
+
+    async def close(self) -> None:
+        """Commit the batches in hand within the grace and let go of all partitions."""
+        lanes = set(self._lanes.values())
+        self._lanes = {}
+        closing = [lane.close() for lane in lanes]
+        closing += [appender.close() for appender in self.appenders.values()]
+        try:
+            async with asyncio.timeout(GRACE_SECONDS_MAX):
+                await asyncio.gather(*closing)
+        except TimeoutError:
+            logger.warning("batches in hand were not committed in time; they will be read again")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def hand(self, name: str, part: Slice, generation: int) -> None:
+        """Give one projection its part of a round; stale ones are dropped."""
+        batch = (await self._read(part.round))[part.number]
+        if part.round.generation != generation:
+            batch.release()
+        elif name in self.appenders:
+            await self.appenders[name].append(batch)
+        elif lane := self._lanes.get((name, batch.place)):
+            lane.offer(batch)
+        else:
+            batch.release()
+
+    async def _read(self, together: Round) -> list[Batch]:
+        if together.read is None:
+            together.read = asyncio.create_task(
+                self._intake.read(together.fetched, together.commands_end)
+            )
+        batches: list[Batch] = await asyncio.shield(together.read)
+        return batches
+
+    def _new_lanes(
+        self, projection: Projection, places: Sequence[Partition]
+    ) -> list[tuple[Lane, list[Partition]]]:
+        groups: dict[tuple[bool, int], list[Partition]] = {}
+        for place in places:
+            if place.topic in projection.topics:
+                groups.setdefault((_is_market(place.topic), place.partition), []).append(place)
+
+        async def reached(wanted: Mapping[Partition, int]) -> None:
+            await self._waiting.reached(projection.name, wanted)
+
+        return [
+            (Lane(Projector(projection, self._store), reached, self._applied(projection.name)), own)
+            for own in groups.values()
+        ]
+
+    def _start(self, lane: Lane, name: str) -> None:
+        task = asyncio.create_task(lane.run(), name=f"lane of {name}")
+        task.add_done_callback(self._lane_ended)
+        self._tasks.append(task)
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Something that is nobody's bad event: the worker must stop with the facts."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+
+def _is_market(topic: str) -> bool:
+    # Market data waits for the commands of all people, so it must not share a lane with the
+    # commands of some.
+    return topic != COMMANDS and TOPICS[topic].key in (KeyKind.SYMBOL, KeyKind.PAIR)

@@ -1,0 +1,183 @@
+"""The relay: what projections owe the log is published in order, each record once.
+
+One relay of an installation leads, the others stand by. Each round is one Kafka transaction and
+then one delete; a crash between the two repeats nothing, because a new leader first looks at the
+ends of the topics for what the last one published. Its transactional id fences a predecessor
+that was only asleep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import aiokafka
+import msgspec
+from aiokafka.errors import KafkaError
+
+from projections import dead_letters
+from projections.backoff import wait_seconds
+from projections.store import Unavailable
+from schemas import limits
+from schemas.topics import partition_of
+
+#: Records of one transaction: what a new leader has to look for at the end of each partition.
+ROUND_RECORDS_MAX = 2_000
+
+#: Seconds without a wake-up after which the relay looks by itself.
+IDLE_SECONDS_MAX = 5.0
+
+TRANSACTIONAL_ID = "streams-relay"
+
+logger = logging.getLogger(__name__)
+
+
+class Outbox(Protocol):
+    """What the relay needs of the outbox that it leads."""
+
+    async def pending(self, limit: int) -> list[Any]: ...
+
+    async def settle(self, seqs: list[int]) -> None: ...
+
+    async def fire_timers(self, now: datetime, limit: int) -> int: ...
+
+    async def next_due(self) -> datetime | None: ...
+
+    async def woken(self, seconds: float) -> None: ...
+
+
+Lead = Callable[[], AbstractAsyncContextManager[Outbox]]
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+async def relay(lead: Lead, kafka: str, clock: Callable[[], datetime] = now_utc) -> None:
+    """Publish until cancelled; lost infrastructure is waited for, visibly."""
+    chance = random.Random()
+    attempt = 0
+    while True:
+        try:
+            async with lead() as outbox, _producer(kafka) as producer:
+                logger.info("the relay leads")
+                await _forget_published(outbox, kafka)
+                attempt = 0
+                while True:
+                    await _round(outbox, producer, clock)
+        except (Unavailable, KafkaError, OSError) as error:
+            attempt += 1
+            wait = wait_seconds(attempt, chance)
+            logger.warning("relay: %s; attempt %d, again in %.1f s", error, attempt, wait)
+            await asyncio.sleep(wait)
+
+
+async def _round(outbox: Outbox, producer: Any, clock: Callable[[], datetime]) -> None:
+    await outbox.fire_timers(clock(), ROUND_RECORDS_MAX)
+    owed = await outbox.pending(ROUND_RECORDS_MAX)
+    if owed:
+        async with producer.transaction():
+            sent = [
+                await producer.send(
+                    record.topic, record.value, key=record.key, headers=record.headers
+                )
+                for record in owed
+            ]
+            await asyncio.gather(*sent)
+        await outbox.settle([record.seq for record in owed])
+    else:
+        await outbox.woken(await _pause(outbox, clock))
+
+
+async def _pause(outbox: Outbox, clock: Callable[[], datetime]) -> float:
+    due = await outbox.next_due()
+    if due is None:
+        return IDLE_SECONDS_MAX
+    return min(IDLE_SECONDS_MAX, max(0.0, (due - clock()).total_seconds()))
+
+
+@asynccontextmanager
+async def _producer(kafka: str) -> AsyncIterator[Any]:
+    producer = aiokafka.AIOKafkaProducer(
+        bootstrap_servers=kafka,
+        transactional_id=TRANSACTIONAL_ID,
+        acks="all",
+        compression_type="lz4",
+        max_request_size=limits.dead_letter_record_bytes_max,
+        max_batch_size=256 * 1024,
+        partitioner=_partitioner,
+    )
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
+
+
+def _partitioner(key: bytes | None, partitions: list[int], available: list[int]) -> int:
+    return partition_of(key, len(partitions)) if key is not None else random.choice(available)
+
+
+async def _forget_published(outbox: Outbox, kafka: str) -> None:
+    """Settle what the last leader published and could not settle any more."""
+    owed = await outbox.pending(ROUND_RECORDS_MAX)
+    if not owed:
+        return
+    published = await _published(kafka, {record.topic for record in owed})
+    known = [record.seq for record in owed if (record.topic, record.identity) in published]
+    if known:
+        logger.info("%d records had been published before", len(known))
+        await outbox.settle(known)
+
+
+async def _published(kafka: str, topics: set[str]) -> set[tuple[str, str]]:
+    """The identities at the ends of these topics' partitions."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=limits.dead_letter_record_bytes_max,
+    )
+    await consumer.start()
+    try:
+        found: set[tuple[str, str]] = set()
+        for topic in topics:
+            for partition in await _partitions(consumer, topic):
+                found |= await _identities(consumer, aiokafka.TopicPartition(topic, partition))
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: Any, topic: str) -> list[int]:
+    await consumer._client.fetch_all_metadata()
+    return sorted(consumer.partitions_for_topic(topic) or ())
+
+
+async def _identities(consumer: Any, place: Any) -> set[tuple[str, str]]:
+    consumer.assign([place])
+    end = (await consumer.end_offsets([place]))[place]
+    begin = (await consumer.beginning_offsets([place]))[place]
+    # Each transaction adds a marker, so twice the round covers the whole of the last one.
+    consumer.seek(place, max(begin, end - 2 * ROUND_RECORDS_MAX))
+    found: set[tuple[str, str]] = set()
+    while await consumer.position(place) < end:
+        batches = await consumer.getmany(place, timeout_ms=200)
+        for record in batches.get(place, ()):
+            found.add((place.topic, _identity(place.topic, record)))
+    return found
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+def _identity(topic: str, record: Any) -> str:
+    if topic == dead_letters.TOPIC:
+        return dead_letters.identity_of(record.headers)
+    return msgspec.json.decode(record.value, type=_Id).id

@@ -1,0 +1,311 @@
+"""Faust's transport, with whole partitions' worth of records as one message.
+
+Stock Faust makes an event of every record, which costs some hundred microseconds each. Here each
+fetch becomes one pseudo-record per partition, so that its cost is shared by all records of it.
+Everything that leans on Faust's and aiokafka's internals is in this module, which is written for
+the versions that pyproject.toml pins; ``tests/integration/test_transport.py`` fails when they
+move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import aiokafka
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+from faust.transport.drivers import aiokafka as driver
+
+from projections.batch import Partition
+from projections.intake import Fetched
+from projections.lane import COMMANDS
+from schemas.codec import Record
+
+#: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
+#: flight per broker, so partitions that are caught up hold up the others for as long.
+FETCH_WAIT_MS = 20
+
+#: Records of one partition handed over and not yet applied, and of all partitions together: the
+#: memory of a worker that is behind.
+OUTSTANDING_RECORDS_MAX = 20_000
+OUTSTANDING_RECORDS_TOTAL_MAX = 100_000
+
+#: Seconds after which a fetch for some of the partitions looks whether others have room again.
+ROOM_SECONDS_MAX = 0.05
+
+
+class Assignment(Protocol):
+    """What the transport asks of the worker."""
+
+    async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Own these partitions and no others; returns the offsets to read from."""
+
+    def claims(self, topic: str) -> int:
+        """How many projections will release a batch of this topic."""
+
+    def applied(self) -> Mapping[Partition, int]:
+        """Where the slowest projection stands on each owned partition."""
+
+
+class Backlog:
+    """Counts what has been handed over and not yet released, so that fetching can wait."""
+
+    def __init__(self) -> None:
+        self._outstanding: dict[Partition, int] = {}
+        self._total = 0
+        self._room = asyncio.Event()
+
+    def has_room(self, place: Partition) -> bool:
+        return (
+            self._total < OUTSTANDING_RECORDS_TOTAL_MAX
+            and self._outstanding.get(place, 0) < OUTSTANDING_RECORDS_MAX
+        )
+
+    def claim(self, place: Partition, count: int, claims: int) -> Callable[[], None]:
+        """Count ``count`` records until the returned function was called ``claims`` times."""
+        left = claims
+        if left == 0:
+            return lambda: None
+        self._outstanding[place] = self._outstanding.get(place, 0) + count
+        self._total += count
+
+        def release() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self._outstanding[place] -= count
+                self._total -= count
+                self._room.set()
+
+        return release
+
+    async def room(self, seconds: float) -> None:
+        """Wait until something was released, but not longer than ``seconds``."""
+        self._room.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._room.wait()
+        except TimeoutError:
+            return
+
+
+@dataclass
+class Round:
+    """What one fetch brought, for all partitions; read once, whoever asks first."""
+
+    generation: int
+    commands_end: Mapping[Partition, int]
+    fetched: list[Fetched] = field(default_factory=list)
+    read: asyncio.Task[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One partition's part of a round: the value of the one message that Faust sees."""
+
+    round: Round
+    number: int
+
+
+class _PseudoRecord:
+    """What ``Consumer._to_message`` reads of a record."""
+
+    headers = ()
+    key = None
+    checksum = None
+    timestamp_type = 0
+    serialized_key_size = 0
+    serialized_value_size = 0
+
+    def __init__(self, place: Partition, offset: int, timestamp: int, value: Slice) -> None:
+        self.topic, self.partition = place
+        self.offset = offset
+        self.timestamp = timestamp
+        self.value = value
+
+
+class SameNumberAssignor(AbstractPartitionAssignor):
+    """Gives one member the partitions of the same number of all topics.
+
+    One person's events then meet in one worker. Members in the order of their ids take the
+    numbers in turn.
+    """
+
+    name = "same-number"
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
+        topics = sorted({topic for member in members.values() for topic in member.subscription})
+        names = sorted(members)
+        shares: dict[str, dict[str, list[int]]] = {name: {} for name in names}
+        for topic in topics:
+            for number in sorted(cluster.partitions_for_topic(topic) or ()):
+                shares[names[number % len(names)]].setdefault(topic, []).append(number)
+        return {
+            name: ConsumerProtocolMemberAssignment(0, sorted(share.items()), b"")
+            for name, share in shares.items()
+        }
+
+    @classmethod
+    def metadata(cls, topics: Iterable[str]) -> Any:
+        return ConsumerProtocolMemberMetadata(0, list(topics), b"")
+
+    @classmethod
+    def on_assignment(cls, assignment: Any) -> None:
+        """Nothing is kept between assignments."""
+
+
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that owns the aiokafka consumer."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = SameNumberAssignor
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            partition_assignment_strategy=[SameNumberAssignor],
+            enable_auto_commit=False,
+            # Positions come from the checkpoints; an offset out of range must not be guessed.
+            auto_offset_reset="none",
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            isolation_level="read_committed",
+        )
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None
+    ) -> Any:
+        records = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        positions = {tp: _position(consumer, tp) for tp in active_partitions}
+        ends: dict[Partition, int] = {}
+        if any(tp.topic != COMMANDS for tp in records):
+            # Asked after the fetch: whatever command was answered before one of these events
+            # was appended lies below this end.
+            wanted = sorted(consumer.partitions_for_topic(COMMANDS) or ())
+            asked = [aiokafka.TopicPartition(COMMANDS, number) for number in wanted]
+            found = await consumer.end_offsets(asked) if asked else {}
+            ends = {Partition(tp.topic, tp.partition): end for tp, end in found.items()}
+        return records, positions, ends
+
+
+def _position(consumer: Any, tp: Any) -> int | None:
+    assignment = consumer._subscription.subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    state = assignment.state_value(tp)
+    position: int | None = state._position if state is not None else None
+    return position
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Hands over each partition's records as one message, and seeks to the checkpoints."""
+
+    #: Set by ``transport_for``: who owns the partitions of this process.
+    assignment_of_worker: ClassVar[Assignment]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._backlog = Backlog()
+        self._handed: dict[Partition, int] = {}
+        self._generation_of_takes = 0
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_to_committed(self) -> Mapping[Any, int]:
+        """Seek to the checkpoints; Kafka's committed offsets only serve lag displays."""
+        self._generation_of_takes += 1
+        places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
+        offsets = await self.assignment_of_worker.take(places)
+        self._handed = dict(offsets)
+        result = {}
+        for tp in self.assignment():
+            offset = offsets[Partition(tp.topic, tp.partition)]
+            await self._seek(tp, offset)
+            result[tp] = offset
+        return result
+
+    @property
+    def generation(self) -> int:
+        """Raised at each assignment; a slice of an earlier one is stale."""
+        return self._generation_of_takes
+
+    async def commit(self, *args: Any, **kwargs: Any) -> bool:
+        """Publish where the slowest projection stands, for tools that show a group's lag."""
+        applied = self.assignment_of_worker.applied()
+        offsets = {tp: end for tp in self.assignment() if (end := applied.get(Partition(*tp)))}
+        if offsets and self.flow_active:
+            await self._thread.commit(offsets)
+        return True
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        backlog = self._backlog
+        wanted = {tp for tp in active_partitions if backlog.has_room(Partition(*tp))}
+        if not wanted:
+            await backlog.room(ROOM_SECONDS_MAX)
+            return {}
+        some = len(wanted) < len(active_partitions)
+        found = await self._thread.getmany(wanted, ROOM_SECONDS_MAX if some else timeout)
+        if not found:
+            return {}
+        records, positions, ends = found
+        return self._as_messages(records, positions, ends)
+
+    def _as_messages(self, records: Any, positions: Any, ends: Any) -> dict[Any, list[Any]]:
+        together = Round(self._generation_of_takes, ends)
+        messages: dict[Any, list[Any]] = {}
+        for tp, position in positions.items():
+            place = Partition(*tp)
+            found = records.get(tp, ())
+            start = self._handed.get(place)
+            if start is None:
+                continue
+            last = found[-1].offset + 1 if found else start
+            # The position may be beyond the last record: transaction markers take offsets too.
+            end = max(last, position or 0)
+            if end <= start:
+                continue
+            claims = self.assignment_of_worker.claims(place.topic)
+            release = self._backlog.claim(place, len(found), claims)
+            part = Fetched(place, start, end, [_record(record) for record in found], release)
+            together.fetched.append(part)
+            self._handed[place] = end
+            stamp = found[-1].timestamp if found else 0
+            value = Slice(together, len(together.fetched) - 1)
+            messages[tp] = [_PseudoRecord(place, end - 1, stamp, value)]
+        return messages
+
+
+def _record(record: Any) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp,
+    )
+
+
+def transport_for(assignment: Assignment) -> type[driver.Transport]:
+    """A Faust transport class whose consumers serve this worker."""
+    consumer = type("WorkerConsumer", (BatchConsumer,), {"assignment_of_worker": assignment})
+    return type("WorkerTransport", (driver.Transport,), {"Consumer": consumer})
