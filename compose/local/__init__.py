@@ -1,0 +1,5 @@
+"""The local stack: broker, PostgreSQL and ClickHouse as child processes, from wheels alone."""
+
+from compose.local.stack import Ports, Stack, local_stack
+
+__all__ = ["Ports", "Stack", "local_stack"]
