@@ -1,0 +1,139 @@
+"""The careful path: everything that is wrong with an event, field by field.
+
+It is slow and says all of it; the fast path of `schemas.codec` is quick and says only that something
+is not as usual. Both use the same declarations and rules, so they agree.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from schemas import limits
+from schemas.attributes import Attributes
+from schemas.errors import FieldError, Invalid
+from schemas.events.fields import json_kind
+from schemas.registry import NEWEST, TYPES, EventType
+from schemas.topics import KeyKind
+from schemas.upcasts import upcast
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Checked(NamedTuple):
+    """A document that is valid in itself; where it stands is looked at elsewhere."""
+
+    attributes: Attributes
+    #: The type as it stands in the document.
+    event_type: EventType
+    #: The type that `data` has: the newest version.
+    newest: EventType
+    data: Any
+
+
+def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[FieldError]:
+    """The document's parts, or everything that is wrong with them."""
+    errors: list[FieldError] = []
+    # CloudEvents: a null attribute is one that is not there.
+    given = {name: value for name, value in document.items() if value is not None}
+    attributes = _validated(Attributes, given, "", errors)
+    _check_time(attributes, ingested_at, errors)
+    event_type = _type_of(given, errors)
+    if "data_base64" in given:
+        errors.append(FieldError("data_base64", "must not be used; give JSON as data"))
+    if event_type is not None and event_type.topic.needs_user and "userid" not in given:
+        errors.append(FieldError("userid", "is required for this type"))
+    if "data" not in given:
+        errors.append(FieldError("data", "is required"))
+    elif not isinstance(given["data"], dict):
+        message = f"must be a JSON object, not {json_kind(given['data'])}"
+        errors.append(FieldError("data", message))
+    elif event_type is not None:
+        _validated(event_type.model, given["data"], "data", errors)
+    if errors or attributes is None or event_type is None:
+        return sorted(set(errors), key=errors.index)
+    newest = NEWEST[event_type.name]
+    data = upcast(event_type.name, event_type.version, given["data"])
+    return Checked(attributes, event_type, newest, newest.compiled.convert(data))
+
+
+def key_text(event_type: EventType, user_id: str | None, data: Any) -> str | None:
+    """What the key of an event must be; `data` is its settled struct."""
+    kind = event_type.topic.key
+    if kind is KeyKind.USER:
+        return user_id
+    if kind is KeyKind.SYMBOL:
+        return str(data.symbol)
+    if kind is KeyKind.PAIR:
+        return f"{data.base}{data.quote}"
+    return user_id if user_id is not None else str(data.session)
+
+
+def data_errors(event_type: EventType, data: object) -> list[FieldError]:
+    """Everything that is wrong with data alone; paths begin with `data`."""
+    errors: list[FieldError] = []
+    _validated(event_type.model, data, "data", errors)
+    return errors
+
+
+def _type_of(given: dict[str, Any], errors: list[FieldError]) -> EventType | None:
+    name = given.get("type")
+    if not isinstance(name, str) or not name:
+        return None
+    found = TYPES.get(name)
+    if found is None:
+        known = NEWEST.get(name) or NEWEST.get(name.rpartition(".v")[0])
+        hint = f"; did you mean {known.full_name}?" if known else ""
+        errors.append(FieldError("type", f"{name[:200]!r} is not a known type{hint}"))
+    return found
+
+
+def _check_time(
+    attributes: Attributes | None, ingested_at: datetime, errors: list[FieldError]
+) -> None:
+    if attributes is not None and attributes.time > ingested_at + limits.time_ahead_max:
+        hours = limits.time_ahead_max.total_seconds() / 3600
+        errors.append(FieldError("time", f"must lie at most {hours:.0f} h ahead of ingestion"))
+
+
+def _validated(model: type[T], value: object, path: str, errors: list[FieldError]) -> T | None:
+    try:
+        return model.model_validate(value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            where = ".".join([path, *map(str, detail["loc"])] if path else map(str, detail["loc"]))
+            errors.append(FieldError(where, _message(detail)))
+        return None
+
+
+def _message(detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    value = detail["input"]
+    if kind == "missing":
+        return "is required"
+    if kind == "value_error" and isinstance(context.get("error"), Invalid):
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"must be one of {context['expected']}"
+    if kind == "string_too_short":
+        return "must not be empty"
+    wanted = _WANTED.get(kind)
+    if wanted is not None:
+        return f"must be {wanted}, not {json_kind(value)}"
+    if kind in _BOUNDS:
+        return f"must be {_BOUNDS[kind]} {next(iter(context.values()))}"
+    return str(detail["msg"])
+
+
+_WANTED = {
+    "string_type": "a JSON string",
+    "int_type": "a JSON integer",
+    "int_from_float": "a JSON integer",
+    "bool_type": "true or false",
+    "dict_type": "a JSON object",
+    "model_type": "a JSON object",
+    "list_type": "a JSON array",
+}
+_BOUNDS = {"greater_than_equal": "at least", "less_than_equal": "at most"}

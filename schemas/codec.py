@@ -1,0 +1,210 @@
+"""Records in, events out; drafts in, records out.
+
+`decode_batch` is the hot path: one msgspec pass per record into a struct that was compiled from the
+pydantic models, then the checks that no parser makes. Whatever is not plainly right there goes to
+the careful path (`schemas.careful`), which decides and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from schemas import careful, cloudevents, instants
+from schemas.envelope import Draft, Event, document_of, now
+from schemas.errors import FieldError, InvalidEvent, reason
+from schemas.position import Position
+from schemas.topics import partition_of
+
+TENANT = "bfc"
+
+
+class Record(Protocol):
+    """What is needed of a consumed record (aiokafka's has it)."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    @property
+    def timestamp(self) -> int: ...
+
+
+class RawRecord(NamedTuple):
+    """A record as plain values; `timestamp` in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    timestamp: int
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A record that is no valid event, with everything that is wrong with it."""
+
+    position: Position
+    record: Record
+    errors: tuple[FieldError, ...]
+
+    @property
+    def reason(self) -> str:
+        """`path: message; path: message`, as dead letters carry it."""
+        return reason(self.errors)
+
+
+def decode_batch(
+    records: Iterable[Record],
+    *,
+    partitions: Mapping[str, int] | None = None,
+    tenant: str = TENANT,
+) -> list[Event | Unreadable]:
+    """The events of records, in the same order and number.
+
+    `partitions` says how many partitions each topic has; for a topic that it does not name (or
+    without it), the partition is not compared with the key's. `tenant` is the installation's, for
+    events that name none.
+    """
+    return [_decode(record, (partitions or {}).get(record.topic), tenant) for record in records]
+
+
+def decode_record(
+    record: Record, *, partitions: Mapping[str, int] | None = None, tenant: str = TENANT
+) -> Event | Unreadable:
+    """The event of one record."""
+    return _decode(record, (partitions or {}).get(record.topic), tenant)
+
+
+def _decode(record: Record, partitions: int | None, tenant: str) -> Event | Unreadable:
+    return _decode_carefully(record, partitions, tenant)
+
+
+def _decode_carefully(record: Record, partitions: int | None, tenant: str) -> Event | Unreadable:
+    position = Position(record.topic, record.partition, record.offset)
+    value = record.value
+    ingested_at = instants.from_milliseconds(record.timestamp)
+    if value is None:
+        return Unreadable(position, record, (FieldError("", "is null"),))
+    found = cloudevents.kafka_document(value, record.headers or ())
+    if found.errors or found.value is None:
+        return Unreadable(position, record, tuple(found.errors))
+    checked = careful.check(found.value, ingested_at)
+    if isinstance(checked, list):
+        return Unreadable(position, record, tuple(checked))
+    errors = _misplaced(checked, record, partitions)
+    if errors:
+        return Unreadable(position, record, tuple(errors))
+    attributes = checked.attributes
+    return Event(
+        id=attributes.id,
+        source=attributes.source,
+        type=checked.newest.name,
+        version=checked.newest.version,
+        subject=attributes.subject,
+        time=attributes.time,
+        user_id=attributes.userid,
+        tenant_id=attributes.tenantid or tenant,
+        sequence=attributes.sequence,
+        correlation_id=attributes.correlationid,
+        causation_id=attributes.causationid,
+        traceparent=attributes.traceparent,
+        data=checked.data,
+        position=position,
+        ingested_at=ingested_at,
+        raw=value,
+        wire_version=checked.event_type.version,
+        binary=found.binary,
+    )
+
+
+def _misplaced(
+    checked: careful.Checked, record: Record, partitions: int | None
+) -> list[FieldError]:
+    event_type, key = checked.event_type, record.key
+    errors: list[FieldError] = []
+    if event_type.topic.name != record.topic:
+        message = f"{event_type.full_name} belongs on topic {event_type.topic.name}"
+        return [FieldError("type", message)]
+    wanted = careful.key_text(event_type, checked.attributes.userid, checked.data)
+    if key is None or key != (wanted or "").encode():
+        shown = "there is none" if key is None else f"it is {key[:100]!r}"
+        errors.append(
+            FieldError("key", f"must equal the {event_type.topic.key.value} {wanted!r}; {shown}")
+        )
+    elif partitions is not None and partition_of(key, partitions) != record.partition:
+        message = (
+            f"is {record.partition}, but the key belongs in {partition_of(key, partitions)}: the "
+            "producer must use the Java clients' partitioner (librdkafka: murmur2_random)"
+        )
+        errors.append(FieldError("partition", message))
+    return errors
+
+
+def encode(draft: Draft, *, tenant: str = TENANT) -> bytes:
+    """The record value of a draft, structured mode; raises InvalidEvent if it is not valid."""
+    document = document_of(draft, tenant)
+    value = msgspec.json.encode(document)
+    _check_document(value, document, draft.time)
+    return value
+
+
+def _check_document(value: bytes, document: dict[str, Any], at: datetime) -> None:
+    found = cloudevents.document(value, cloudevents.Mode(False, {}, []))
+    checked = found.errors or careful.check(found.value or {}, at)
+    if isinstance(checked, list):
+        raise InvalidEvent(checked)
+
+
+def validate_json(
+    value: bytes | dict[str, Any],
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    at: datetime | None = None,
+    tenant: str = TENANT,
+) -> Draft:
+    """The event of an HTTP body (one event), as a draft; raises InvalidEvent with all errors.
+
+    `headers` are the request's; `at` is the moment of ingestion (default: the present).
+    """
+    body = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    found = cloudevents.http_document(body, headers)
+    if found.errors or found.value is None:
+        raise InvalidEvent(found.errors)
+    document = found.value
+    checked = careful.check(document, at or now())
+    if isinstance(checked, list):
+        raise InvalidEvent(checked)
+    known = checked.attributes
+    extensions = {
+        name: member
+        for name, member in document.items()
+        if name not in type(known).model_fields and name != "data" and member is not None
+    }
+    return Draft(
+        type=known.type,
+        source=known.source,
+        data=document["data"],
+        time=known.time,
+        user_id=known.userid,
+        subject=known.subject,
+        id=known.id,
+        tenant_id=known.tenantid or tenant,
+        sequence=known.sequence,
+        correlation_id=known.correlationid,
+        causation_id=known.causationid,
+        traceparent=known.traceparent,
+        extensions=extensions,
+    )

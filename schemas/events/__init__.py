@@ -1,0 +1,1 @@
+"""The data of all events: one pydantic model per type and version, the only source of fields."""
