@@ -1,0 +1,52 @@
+# The two that a newcomer needs are `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo up down test check lint types lock clean
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: $(STAMP) ## The virtual environment, with the command `streams` in it
+
+# Versions come from the lock file; pip serves where uv has no build.
+$(STAMP): pyproject.toml compose/requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv || true
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r compose/requirements.lock; \
+	else $(BIN)/pip install --quiet --require-hashes -r compose/requirements.lock; fi
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else $(BIN)/pip install --quiet --no-deps -e .; fi
+	touch $(STAMP)
+
+demo: setup ## Everything at once: stack, history, live traffic, a summary that refreshes
+	@exec $(BIN)/streams demo
+
+up: setup ## Stack, migrations, topics, worker and gateway, with nothing in them
+	@exec $(BIN)/streams up
+
+down: setup ## End what `make up` started
+	@exec $(BIN)/streams down
+
+test: setup ## The whole suite
+	@exec $(BIN)/python -m pytest
+
+check: lint types ## What must hold beside the tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+lock: ## Write compose/requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  --all-extras --group dev pyproject.toml -o compose/requirements.lock
+
+clean: ## Everything that can be made again
+	rm -rf $(VENV) .local build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
