@@ -22,8 +22,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    kafka: str = Field(pattern=r"^[^,:\s]+:\d+(,[^,:\s]+:\d+)*$", description="host:port[,host:port]")
-    postgres: str = Field(pattern=r"^postgres(ql)?://", description="postgresql://user@host/database")
+    kafka: str = Field(
+        pattern=r"^[^,:\s]+:\d+(,[^,:\s]+:\d+)*$", description="host:port[,host:port]"
+    )
+    postgres: str = Field(
+        pattern=r"^postgres(ql)?://", description="postgresql://user@host/database"
+    )
     clickhouse: str = Field(pattern=r"^https?://", description="http://host:port")
     tenant: str = Field("bfc", min_length=1, description="the tenantid of this installation")
     partitions: int = Field(
@@ -53,7 +57,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 def _of_local_stack(environ: Mapping[str, str]) -> dict[str, str]:
     from compose.local import state
 
-    folder = state.folder_of(Path(environ["STREAMS_FOLDER"]) if "STREAMS_FOLDER" in environ else None)
+    folder = state.folder_of(
+        Path(environ["STREAMS_FOLDER"]) if "STREAMS_FOLDER" in environ else None
+    )
     running = state.running(folder)
     if running is None:
         return {}

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -126,7 +126,7 @@ class Child:
         return True
 
 
-def _follow_parent(stop: signal.Signals) -> object:
+def _follow_parent(stop: signal.Signals) -> Callable[[], None] | None:
     """For the child before it becomes the server: get `stop` when the parent is gone.
 
     It must come after the change of user, which clears it. The kernel watches the parent's

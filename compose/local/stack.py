@@ -84,7 +84,7 @@ class Stack:
 def local_stack(
     folder: Path,
     kafka: bool = False,
-    ports: Ports = Ports(),  # noqa: B008 (a constant)
+    ports: Ports = Ports(),
 ) -> Iterator[Stack]:
     """Run a stack for the length of the block; returns when every server answers.
 

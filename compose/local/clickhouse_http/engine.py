@@ -7,7 +7,7 @@ database belong to a connection; they run in parallel, and reads see no lock of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ _APPEND_SIZE_BYTES = 16 << 20
 _CODE = re.compile(r"Code: (\d+)\. ?(.*)", re.DOTALL)
 _SETTING = re.compile(r"[A-Za-z_]\w*\Z")
 _SYNTAX_ERROR = 62
+
+# The wheel has no types.
+_connect: Callable[[str], Any] = chdb.connect
 
 
 class EngineError(Exception):
@@ -90,7 +93,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self._path = str(folder)
         # The engine lives as long as its last connection: this one.
-        self._keep = chdb.connect(self._path)
+        self._keep = _connect(self._path)
 
     def close(self) -> None:
         """Write out what is open; ends the engine once running statements are done."""
@@ -104,7 +107,7 @@ class Engine:
         statement = parse(call.text)
         if not statement.sql:
             raise EngineError(_SYNTAX_ERROR, "Code: 62. DB::Exception: Empty query. (SYNTAX_ERROR)")
-        connection = chdb.connect(self._path)
+        connection = _connect(self._path)
         try:
             _prepare(connection, call)
             if isinstance(statement, Insert):
