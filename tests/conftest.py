@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
-import clickhouse_connect
 import pytest
 
 from compose.local import Stack, local_stack
@@ -42,6 +40,8 @@ def kafka_stack() -> Iterator[Stack]:
 @pytest.fixture
 async def database(stack: Stack) -> AsyncIterator[str]:
     """The URL of a fresh, empty Postgres database, dropped after the test."""
+    import asyncpg
+
     name = f"test_{uuid4().hex}"
     connection = await asyncpg.connect(stack.postgres)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
@@ -55,6 +55,8 @@ async def database(stack: Stack) -> AsyncIterator[str]:
 @pytest.fixture
 def clickhouse_database(stack: Stack) -> Iterator[str]:
     """The name of a fresh, empty ClickHouse database, dropped after the test."""
+    import clickhouse_connect
+
     name = f"test_{uuid4().hex}"
     with clickhouse_connect.get_client(dsn=stack.clickhouse) as client:
         client.command(f"CREATE DATABASE {name}")

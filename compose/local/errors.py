@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compose.errors import CommandError
 
-class LocalStackError(Exception):
+
+class LocalStackError(CommandError):
     """The local stack cannot do what was asked; the message says why and what helps."""
 
 

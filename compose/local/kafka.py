@@ -39,6 +39,9 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 # A group's first member works at once instead of waiting for others.
 group.initial.rebalance.delay.ms=0
+# After a kill the node counts as alive until its session ends, and may not come back before.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 # A topic that nobody made is a mistake to hear of.
 auto.create.topics.enable=false
 log.retention.ms=-1

@@ -115,6 +115,23 @@ def launch_detached(folder: Path, *, kafka: bool, ports: Ports) -> None:
     supervisor.returncode = 0
 
 
+def end_detached(stack: state.State) -> None:
+    """End a stack that runs, however it was started; returns when all of it is gone.
+
+    Raises LocalStackError when it does not end.
+    """
+    import psutil
+
+    try:
+        supervisor = psutil.Process(stack.supervisor.pid)
+        supervisor.terminate()
+        supervisor.wait(_END_SECONDS_MAX)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired as error:
+        raise LocalStackError(f"process {stack.supervisor.pid} does not end") from error
+
+
 def _launch(
     folder: Path, *, kafka: bool, ports: Ports, attached: bool
 ) -> tuple[subprocess.Popen[bytes], Any]:

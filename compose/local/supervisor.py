@@ -32,6 +32,7 @@ from compose.local.postgres import Postgres
 from compose.local.service import Child, Server
 
 _COMMAND_BYTES_MAX = 65_536
+_ADDRESSES = ("kafka", "postgres", "clickhouse")
 
 
 def servers_of(folder: Path, ports: Mapping[str, int], *, kafka: bool) -> list[Server]:
@@ -101,7 +102,7 @@ class Supervisor:
     def report(self) -> dict[str, Any]:
         """Addresses and process numbers."""
         return {
-            "addresses": {name: server.url for name, server in self._servers.items()},
+            "addresses": {name: self._servers[name].url for name in _ADDRESSES},
             "pids": {name: child.pid for name, child in self._children.items()},
         }
 

@@ -1,0 +1,35 @@
+"""The command line `streams`: a list of its sub-commands, each in the room it belongs to.
+
+Command modules import what they need inside their functions, so that `streams --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from compose.errors import CommandError
+from compose.local import commands as local
+
+app = typer.Typer(
+    name="streams",
+    help="An event-sourced streaming backbone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(local.app, name="local")
+app.command("token")(local.token)
+
+
+def main() -> None:
+    """The program: what a command could not do goes to standard error, with status 1."""
+    try:
+        app()
+    except CommandError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
