@@ -1,6 +1,6 @@
 """The careful path: everything that is wrong with an event, field by field.
 
-It is slow and says all of it; the fast path of `schemas.codec` is quick and says only that something
+It is slow and says all of it; the fast path (`schemas.fast`) is quick and only says that something
 is not as usual. Both use the same declarations and rules, so they agree.
 """
 
@@ -16,7 +16,6 @@ from schemas.attributes import Attributes
 from schemas.errors import FieldError, Invalid
 from schemas.events.fields import json_kind
 from schemas.registry import NEWEST, TYPES, EventType
-from schemas.topics import KeyKind
 from schemas.upcasts import upcast
 
 T = TypeVar("T", bound=BaseModel)
@@ -57,18 +56,6 @@ def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[Fie
     newest = NEWEST[event_type.name]
     data = upcast(event_type.name, event_type.version, given["data"])
     return Checked(attributes, event_type, newest, newest.compiled.convert(data))
-
-
-def key_text(event_type: EventType, user_id: str | None, data: Any) -> str | None:
-    """What the key of an event must be; `data` is its settled struct."""
-    kind = event_type.topic.key
-    if kind is KeyKind.USER:
-        return user_id
-    if kind is KeyKind.SYMBOL:
-        return str(data.symbol)
-    if kind is KeyKind.PAIR:
-        return f"{data.base}{data.quote}"
-    return user_id if user_id is not None else str(data.session)
 
 
 def data_errors(event_type: EventType, data: object) -> list[FieldError]:

@@ -9,36 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas import careful, cloudevents, instants
 from schemas.envelope import Draft, Event, document_of, now
 from schemas.errors import FieldError, InvalidEvent, reason
+from schemas.fast import KEYS, FastDecoder, Record, placed, survey, topical
 from schemas.position import Position
-from schemas.topics import partition_of
 
 TENANT = "bfc"
-
-
-class Record(Protocol):
-    """What is needed of a consumed record (aiokafka's has it)."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
-    @property
-    def timestamp(self) -> int: ...
 
 
 class RawRecord(NamedTuple):
@@ -78,21 +59,37 @@ def decode_batch(
     without it), the partition is not compared with the key's. `tenant` is the installation's, for
     events that name none.
     """
-    return [_decode(record, (partitions or {}).get(record.topic), tenant) for record in records]
+    batch = list(records)
+    seen = survey(record.value for record in batch)
+    counts = partitions or {}
+    decoders: dict[str, FastDecoder | None] = {}
+    decoded: list[Event | Unreadable] = []
+    for record in batch:
+        topic = record.topic
+        if topic not in decoders:
+            decoders[topic] = _fast(topic, counts.get(topic), tenant)
+        decoder = decoders[topic]
+        event = None if decoder is None else decoder.decode(record, seen)
+        decoded.append(event or decode_carefully(record, counts.get(topic), tenant=tenant))
+    return decoded
 
 
 def decode_record(
     record: Record, *, partitions: Mapping[str, int] | None = None, tenant: str = TENANT
 ) -> Event | Unreadable:
     """The event of one record."""
-    return _decode(record, (partitions or {}).get(record.topic), tenant)
+    return decode_batch([record], partitions=partitions, tenant=tenant)[0]
 
 
-def _decode(record: Record, partitions: int | None, tenant: str) -> Event | Unreadable:
-    return _decode_carefully(record, partitions, tenant)
+def _fast(topic: str, partitions: int | None, tenant: str) -> FastDecoder | None:
+    types = topical(topic)
+    return None if types is None else FastDecoder(types, partitions, tenant)
 
 
-def _decode_carefully(record: Record, partitions: int | None, tenant: str) -> Event | Unreadable:
+def decode_carefully(
+    record: Record, partitions: int | None = None, *, tenant: str = TENANT
+) -> Event | Unreadable:
+    """What `decode_batch` does with a record, without the fast path; `partitions` of its topic."""
     position = Position(record.topic, record.partition, record.offset)
     value = record.value
     ingested_at = instants.from_milliseconds(record.timestamp)
@@ -138,15 +135,15 @@ def _misplaced(
     if event_type.topic.name != record.topic:
         message = f"{event_type.full_name} belongs on topic {event_type.topic.name}"
         return [FieldError("type", message)]
-    wanted = careful.key_text(event_type, checked.attributes.userid, checked.data)
+    wanted = KEYS[event_type.topic.key](checked.attributes.userid, checked.data)
     if key is None or key != (wanted or "").encode():
         shown = "there is none" if key is None else f"it is {key[:100]!r}"
         errors.append(
             FieldError("key", f"must equal the {event_type.topic.key.value} {wanted!r}; {shown}")
         )
-    elif partitions is not None and partition_of(key, partitions) != record.partition:
+    elif partitions is not None and placed(key, partitions) != record.partition:
         message = (
-            f"is {record.partition}, but the key belongs in {partition_of(key, partitions)}: the "
+            f"is {record.partition}, but the key belongs in {placed(key, partitions)}: the "
             "producer must use the Java clients' partitioner (librdkafka: murmur2_random)"
         )
         errors.append(FieldError("partition", message))

@@ -2,7 +2,8 @@
 
 A struct has the model's fields under the same names. Scalars (decimals, days, times) are decoded as
 text and then turned into values by the same function that the model uses; `settle` does that, in
-place, and raises Invalid. `names` counts the JSON members that a struct was decoded from.
+place, and raises Invalid. `names` counts the JSON members that a struct was decoded from, and must
+be asked before `settle`, which fills in defaults.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple, force_setattr
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -40,6 +42,8 @@ class Compiled:
     struct: type[msgspec.Struct]
     settle: Callable[[Any], None]
     names: Names
+    #: Whether it has members of any JSON value, which can nest to any depth.
+    free: bool
 
     def convert(self, data: object) -> Any:
         """The settled struct of parsed JSON; raises msgspec.ValidationError or Invalid."""
@@ -57,15 +61,23 @@ def compile_model(model: type[BaseModel]) -> Compiled:
     for name, info in model.model_fields.items():
         shape = _shape(info.annotation, info.metadata)
         rename[name] = str(info.alias or name)
-        columns.append((name, shape.type, *_default(info)))
-        if shape.settle is not None:
-            settles.append((name, shape.settle))
+        columns.append(_column(name, shape, info))
+        settle = _settle_of(shape, info)
+        if settle is not None:
+            settles.append((name, settle))
         if shape.names is not None:
             counts.append((name, shape.names))
     struct = msgspec.defstruct(
         model.__name__, columns, kw_only=True, frozen=True, gc=False, rename=rename
     )
-    return Compiled(struct, _settling(tuple(settles)), _counting(len(columns), tuple(counts)))
+    return Compiled(
+        struct,
+        _settling(tuple(settles)),
+        _counting(len(columns), tuple(counts)),
+        # Whatever has to be counted has members inside: bounded only if they are all models, and
+        # it costs little to look.
+        free=bool(counts),
+    )
 
 
 def free_names(value: object) -> int:
@@ -88,28 +100,47 @@ def _settling(settles: tuple[tuple[str, Settle], ...]) -> Callable[[Any], None]:
 
 
 def _counting(width: int, counts: tuple[tuple[str, Names], ...]) -> Names:
-    # A member that is there as null looks like one that is missing, and one that is missing with a
-    # default like one that is there: the count is then wrong, and the careful path looks itself.
+    # A member that is there as null looks like one that is missing: the count is then too low, and
+    # the caller has to look itself. It is never too high.
     def plain(struct: Any) -> int:
-        return width - astuple(struct).count(None)
+        values = astuple(struct)
+        return width - values.count(None) - values.count(UNSET)
 
     def deep(struct: Any) -> int:
-        total = width - astuple(struct).count(None)
+        total = plain(struct)
         for name, names in counts:
             value = getattr(struct, name)
-            if value is not None:
+            if value is not None and value is not UNSET:
                 total += names(value)
         return total
 
     return deep if counts else plain
 
 
-def _default(info: FieldInfo) -> tuple[Any, ...]:
+def _column(name: str, shape: Shape, info: FieldInfo) -> tuple[Any, ...]:
     if info.is_required():
-        return ()
-    if info.default_factory is not None:
-        return (msgspec.field(default_factory=info.default_factory),)  # type: ignore[arg-type]
-    return (msgspec.field(default=info.default),)
+        return (name, shape.type)
+    if _has_default_value(info):
+        # Not the default itself: whether the member was there must be seen to count names.
+        return (name, shape.type | UnsetType, UNSET)
+    return (name, shape.type, None)
+
+
+def _has_default_value(info: FieldInfo) -> bool:
+    return not info.is_required() and info.get_default(call_default_factory=True) is not None
+
+
+def _settle_of(shape: Shape, info: FieldInfo) -> Settle | None:
+    if not _has_default_value(info):
+        return shape.settle
+    settle = shape.settle
+
+    def filled(value: Any) -> Any:
+        if value is UNSET:
+            return info.get_default(call_default_factory=True)
+        return value if settle is None else settle(value)
+
+    return filled
 
 
 def _shape(annotation: Any, metadata: Iterable[Any]) -> Shape:

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
+import msgspec.structs
 
 from schemas import instants
 from schemas.errors import FieldError, Invalid, InvalidEvent
@@ -127,7 +127,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def idempotency_key(source: str, event_id: str) -> bytes:
-    """128-bit BLAKE2b of source, NUL, id. Neither can contain NUL, so no two pairs collide in it."""
+    """128-bit BLAKE2b of source, NUL, id; neither can contain NUL, so pairs stay apart."""
     return blake2b(f"{source}\0{event_id}".encode(), digest_size=16).digest()
 
 
@@ -234,8 +234,16 @@ def wire(value: Any) -> Any:
     raise Invalid(f"{kind.__name__} has no form in JSON here")
 
 
-@lru_cache(maxsize=1024)
 def _names(kind: type[Any]) -> tuple[tuple[str, str], ...]:
-    if issubclass(kind, Data):
-        return tuple((name, wire_name(name)) for name in kind.model_fields)
-    return tuple(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
+    names = _NAMES.get(kind)
+    if names is None:
+        if issubclass(kind, Data):
+            names = tuple((name, wire_name(name)) for name in kind.model_fields)
+        else:
+            names = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(kind))
+        _NAMES[kind] = names
+    return names
+
+
+#: Of each kind of model and struct that was written: (attribute, name on the wire).
+_NAMES: dict[type, tuple[tuple[str, str], ...]] = {}
