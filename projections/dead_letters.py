@@ -9,10 +9,12 @@ from projections.batch import DeadLetter
 TOPIC = "dead-letters"
 OF_ALL = "*"
 
+Header = tuple[str, bytes | None]
 
-def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
+
+def headers_of(letter: DeadLetter) -> list[Header]:
     """The original headers in order, then ours (contract, Dead letters)."""
-    original: Sequence[tuple[str, bytes]] = letter.record.headers if letter.record else ()
+    original: Sequence[Header] = letter.record.headers if letter.record else ()
     return [
         *original,
         ("dl-projection", letter.projection.encode()),
@@ -23,8 +25,8 @@ def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
     ]
 
 
-def identity_of(headers: Sequence[tuple[str, bytes]]) -> str:
+def identity_of(headers: Sequence[Header]) -> str:
     """What tells one dead letter from another, from the last of each of our headers."""
     found = dict(headers)
     parts = ("dl-projection", "dl-topic", "dl-partition", "dl-offset")
-    return "|".join(found[name].decode() for name in parts)
+    return "|".join((found[name] or b"").decode() for name in parts)

@@ -13,24 +13,24 @@ from projections.rows import Timer
 from projections.store import Commit, Fenced
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft, Event
+from schemas.position import Position
 
 
 class MemoryIndex:
     """First positions and unreadable records in memory."""
 
     def __init__(self) -> None:
-        self.first: dict[UUID, tuple[str, int, int]] = {}
-        self.unreadable: dict[tuple[str, int, int], DeadLetter] = {}
+        self.first: dict[UUID, Position] = {}
+        self.unreadable: dict[Position, DeadLetter] = {}
 
     async def judge(
         self, events: Sequence[Event], unreadable: Sequence[DeadLetter]
     ) -> set[int]:
         for letter in unreadable:
-            self.unreadable.setdefault(tuple(letter.position), letter)
+            self.unreadable.setdefault(letter.position, letter)
         duplicates = set()
         for number, event in enumerate(events):
-            position = tuple(event.position)
-            if self.first.setdefault(event.key, position) != position:
+            if self.first.setdefault(event.key, event.position) != event.position:
                 duplicates.add(number)
         return duplicates
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 
 from streams.crew import Crew
-from streams.transport import transport_for
+from streams.transport import BatchConsumer, transport_for
 
 #: Seconds until the group gives a silent worker's partitions to others. Tansu makes a member
 #: wait half of it before it may join.
@@ -56,10 +56,13 @@ def create_app(crew: Crew, kafka: str, group: str, folder: Path) -> faust.App:
 
 
 def _agent(app: faust.App, crew: Crew, name: str) -> Any:
+    def generation() -> int:
+        return cast(BatchConsumer, app.consumer).generation
+
     async def project(stream: Any) -> None:
         async for event in stream.events():
             try:
-                await crew.hand(name, event.message.value, app.consumer.generation)
+                await crew.hand(name, event.message.value, generation())
             except Exception as error:  # noqa: BLE001 - Faust would swallow it and go on
                 crew.fail(error)
                 return

@@ -64,6 +64,7 @@ class Crew:
         self.projections = {projection.name: projection for projection in projections}
         self.appenders = {appender.name: appender for appender in appenders}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.owning = asyncio.Event()
         self._store = store
         self._intake = intake
         self._waiting = waiting
@@ -111,6 +112,7 @@ class Crew:
             for place, offset in (await appender.take(own)).items():
                 starts[place] = min(offset, starts.get(place, offset))
         logger.info("owns %d partitions", len(places))
+        self.owning.set()
         return starts
 
     async def close(self) -> None:

@@ -19,12 +19,12 @@ from typing import Any, Protocol
 import aiokafka
 import msgspec
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException, Producer
 
 from projections import dead_letters
 from projections.backoff import wait_seconds
 from projections.store import Unavailable
 from schemas import limits
-from schemas.topics import partition_of
 
 #: Records of one transaction: what a new leader has to look for at the end of each partition.
 ROUND_RECORDS_MAX = 2_000
@@ -33,6 +33,10 @@ ROUND_RECORDS_MAX = 2_000
 IDLE_SECONDS_MAX = 5.0
 
 TRANSACTIONAL_ID = "streams-relay"
+
+#: Seconds until a transaction is given up; right after its start a broker may need some for the
+#: first one.
+TRANSACTION_SECONDS_MAX = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -70,28 +74,29 @@ async def relay(lead: Lead, kafka: str, clock: Callable[[], datetime] = now_utc)
                 attempt = 0
                 while True:
                     await _round(outbox, producer, clock)
-        except (Unavailable, KafkaError, OSError) as error:
+        except (Unavailable, KafkaError, KafkaException, OSError) as error:
             attempt += 1
             wait = wait_seconds(attempt, chance)
             logger.warning("relay: %s; attempt %d, again in %.1f s", error, attempt, wait)
             await asyncio.sleep(wait)
 
 
-async def _round(outbox: Outbox, producer: Any, clock: Callable[[], datetime]) -> None:
+async def _round(outbox: Outbox, producer: Producer, clock: Callable[[], datetime]) -> None:
     await outbox.fire_timers(clock(), ROUND_RECORDS_MAX)
     owed = await outbox.pending(ROUND_RECORDS_MAX)
     if owed:
-        async with producer.transaction():
-            sent = [
-                await producer.send(
-                    record.topic, record.value, key=record.key, headers=record.headers
-                )
-                for record in owed
-            ]
-            await asyncio.gather(*sent)
+        await asyncio.to_thread(_publish, producer, owed)
         await outbox.settle([record.seq for record in owed])
     else:
         await outbox.woken(await _pause(outbox, clock))
+
+
+def _publish(producer: Producer, owed: list[Any]) -> None:
+    """One transaction; blocks until the log has it all or none of it."""
+    producer.begin_transaction()
+    for record in owed:
+        producer.produce(record.topic, record.value, record.key, headers=record.headers)
+    producer.commit_transaction(TRANSACTION_SECONDS_MAX)
 
 
 async def _pause(outbox: Outbox, clock: Callable[[], datetime]) -> float:
@@ -102,25 +107,35 @@ async def _pause(outbox: Outbox, clock: Callable[[], datetime]) -> float:
 
 
 @asynccontextmanager
-async def _producer(kafka: str) -> AsyncIterator[Any]:
-    producer = aiokafka.AIOKafkaProducer(
-        bootstrap_servers=kafka,
-        transactional_id=TRANSACTIONAL_ID,
-        acks="all",
-        compression_type="lz4",
-        max_request_size=limits.dead_letter_record_bytes_max,
-        max_batch_size=256 * 1024,
-        partitioner=_partitioner,
+async def _producer(kafka: str) -> AsyncIterator[Producer]:
+    """A transactional producer; whoever had its id before is fenced.
+
+    Of confluent-kafka, because Tansu does not know aiokafka's form of the first request. What a
+    failed round left open is aborted when the next producer of that id begins.
+    """
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka,
+            "transactional.id": TRANSACTIONAL_ID,
+            "compression.type": "lz4",
+            "linger.ms": 0,
+            "message.max.bytes": limits.dead_letter_record_bytes_max,
+            "partitioner": "murmur2_random",
+            "log_level": 2,
+        }
     )
+    await asyncio.to_thread(producer.init_transactions, TRANSACTION_SECONDS_MAX)
     try:
-        await producer.start()
         yield producer
     finally:
-        await producer.stop()
+        await asyncio.to_thread(_drop, producer)
 
 
-def _partitioner(key: bytes | None, partitions: list[int], available: list[int]) -> int:
-    return partition_of(key, len(partitions)) if key is not None else random.choice(available)
+def _drop(producer: Producer) -> None:
+    try:
+        producer.abort_transaction(0.1)
+    except KafkaException as error:
+        logger.debug("nothing to abort: %s", error)
 
 
 async def _forget_published(outbox: Outbox, kafka: str) -> None:

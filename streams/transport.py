@@ -25,7 +25,6 @@ from faust.transport.drivers import aiokafka as driver
 from projections.batch import Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
-from schemas.codec import Record
 
 #: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
 #: flight per broker, so partitions that are caught up hold up the others for as long.
@@ -130,7 +129,7 @@ class _PseudoRecord:
         self.value = value
 
 
-class SameNumberAssignor(AbstractPartitionAssignor):
+class SameNumberAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
     """Gives one member the partitions of the same number of all topics.
 
     One person's events then meet in one worker. Members in the order of their ids take the
@@ -161,7 +160,7 @@ class SameNumberAssignor(AbstractPartitionAssignor):
         """Nothing is kept between assignments."""
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class _Thread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -214,7 +213,7 @@ def _position(consumer: Any, tp: Any) -> int | None:
     return position
 
 
-class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+class BatchConsumer(driver.Consumer):
     """Hands over each partition's records as one message, and seeks to the checkpoints."""
 
     #: Set by ``transport_for``: who owns the partitions of this process.
@@ -284,25 +283,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 continue
             claims = self.assignment_of_worker.claims(place.topic)
             release = self._backlog.claim(place, len(found), claims)
-            part = Fetched(place, start, end, [_record(record) for record in found], release)
+            part = Fetched(place, start, end, found, release)
             together.fetched.append(part)
             self._handed[place] = end
             stamp = found[-1].timestamp if found else 0
             value = Slice(together, len(together.fetched) - 1)
             messages[tp] = [_PseudoRecord(place, end - 1, stamp, value)]
         return messages
-
-
-def _record(record: Any) -> Record:
-    return Record(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.value,
-        record.headers,
-        record.timestamp,
-    )
 
 
 def transport_for(assignment: Assignment) -> type[driver.Transport]:

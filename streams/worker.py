@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 from streams.app import create_app
 from streams.crew import Crew
@@ -27,10 +28,9 @@ async def work(crew: Crew, kafka: str, folder: Path, stop: asyncio.Event) -> Non
     await app.start()
     stopping = asyncio.create_task(stop.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())
+    ends: list[asyncio.Future[Any]] = [stopping, crashed, crew.failed]
     try:
-        await asyncio.wait(
-            [stopping, crashed, crew.failed], return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if crew.failed.done():
             crew.failed.result()
         if not stop.is_set():

@@ -14,8 +14,8 @@ import asyncpg
 from projections.postgres import queries
 from projections.postgres.pool import CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX, translated
 from projections.postgres.store import OUTBOX_CHANNEL
-from schemas.codec import CONTENT_TYPE, encode
-from schemas.envelope import Draft, derived_id, key_of, topic_of
+from schemas.codec import encode
+from schemas.envelope import CONTENT_TYPE, Draft, derived_id, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "outbox.sql")
 
@@ -73,7 +73,7 @@ class Outbox:
                 await self._connection.execute(
                     _sql["owe"],
                     draft.id,
-                    topic_of(draft),
+                    topic_of(draft).name,
                     key_of(draft),
                     encode(draft),
                     ["content-type"],

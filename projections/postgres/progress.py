@@ -29,16 +29,16 @@ class Progress:
     """What the checkpoints say, kept current by notices instead of by asking."""
 
     def __init__(self) -> None:
-        self._offsets: dict[str, dict[Partition, int]] = {}
+        self._offsets: dict[str, dict[tuple[str, int], int]] = {}
         self._moved = asyncio.Condition()
 
     def positions(self, projection: str) -> PositionToken:
         """What reads of this projection reflect."""
-        return PositionToken(dict(self._offsets.get(projection, {})))
+        return PositionToken(self._offsets.get(projection, {}))
 
-    def lacks(self, projection: str, wanted: Mapping[Partition, int]) -> bool:
+    def lacks(self, projection: str, wanted: Mapping[Any, int]) -> bool:
         offsets = self._offsets.get(projection, {})
-        return any(offsets.get(Partition(*place), 0) < end for place, end in wanted.items())
+        return any(offsets.get(place, 0) < end for place, end in wanted.items())
 
     async def reached(
         self, projection: str, wanted: Mapping[Any, int], timeout: float | None = None

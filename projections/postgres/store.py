@@ -15,8 +15,8 @@ from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
 from projections.store import Commit, Fenced
 from projections.tables import Key, Row, Table, Want
-from schemas.codec import CONTENT_TYPE, encode
-from schemas.envelope import Event, key_of, topic_of
+from schemas.codec import encode
+from schemas.envelope import CONTENT_TYPE, Event, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "store.sql")
 
@@ -225,7 +225,7 @@ async def _write_derived(connection: Connection, changes: Changes) -> None:
         await connection.execute(
             _sql["write_derived"],
             [draft.id for draft in drafts],
-            [topic_of(draft) for draft in drafts],
+            [topic_of(draft).name for draft in drafts],
             [key_of(draft) for draft in drafts],
             [encode(draft) for draft in drafts],
             CONTENT_TYPE.encode(),

@@ -1,0 +1,1 @@
+"""The commands of `streams`, a module for each; infrastructure is built in their bodies."""

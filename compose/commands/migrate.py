@@ -1,0 +1,37 @@
+"""`streams migrate`: bring both databases to what this version needs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from compose.running import EXIT_SETTINGS, fail
+from compose.settings import Settings, SettingsWrong, read_settings
+
+
+def migrate() -> None:
+    """Apply what is missing of the migrations; safe to repeat, and when two start at once."""
+    from projections.postgres.migrate import MigrationChanged
+    from projections.store import Unavailable
+
+    try:
+        settings = read_settings()
+        applied = asyncio.run(run_migrations(settings))
+    except SettingsWrong as error:
+        raise fail(str(error), EXIT_SETTINGS) from None
+    except (Unavailable, MigrationChanged) as error:
+        raise fail(str(error)) from None
+    for name in applied:
+        print(f"applied {name}")
+    if not applied:
+        print("nothing to do")
+
+
+async def run_migrations(settings: Settings) -> list[str]:
+    """Apply the migrations of PostgreSQL, then ClickHouse's; returns what was applied."""
+    from projections.clickhouse.migrate import migrate as migrate_clickhouse
+    from projections.postgres.migrate import migrate as migrate_postgres
+    from projections.postgres.pool import open_pool
+
+    async with open_pool(settings.postgres, size_max=1, name="streams migrate") as pool:
+        applied = await migrate_postgres(pool)
+    return applied + await migrate_clickhouse(settings.clickhouse)

@@ -1,0 +1,122 @@
+"""`streams worker`: the composition root of a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compose.running import EXIT_SETTINGS, fail, run_until_signalled, set_up_logging
+from compose.settings import Settings, SettingsWrong, read_settings
+
+logger = logging.getLogger(__name__)
+
+ANALYTICS = "analytics"
+
+
+def worker(
+    only: Annotated[
+        str | None, typer.Option(help="Run these projections alone: names separated by commas.")
+    ] = None,
+    with_relay: Annotated[
+        bool, typer.Option("--relay/--no-relay", help="Also publish what projections derive.")
+    ] = True,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Made once the worker owns partitions.")
+    ] = None,
+) -> None:
+    """Fold events into the read models, until SIGTERM.
+
+    Several workers share the partitions; each may run all projections or some.
+    """
+    set_up_logging()
+    try:
+        settings = read_settings()
+        names = _chosen(only)
+    except SettingsWrong as error:
+        raise fail(str(error), EXIT_SETTINGS) from None
+
+    async def main(stop: asyncio.Event) -> None:
+        await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
+
+    run_until_signalled(main)
+
+
+def _chosen(only: str | None) -> list[str]:
+    from projections.catalog import row_projections
+
+    known = [*(projection.name for projection in row_projections()), ANALYTICS]
+    names = known if only is None else [name.strip() for name in only.split(",")]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise SettingsWrong(f"--only: {', '.join(unknown)}: known are {', '.join(known)}")
+    return names
+
+
+async def run_worker(
+    settings: Settings,
+    names: Sequence[str],
+    stop: asyncio.Event,
+    *,
+    with_relay: bool = True,
+    ready_file: Path | None = None,
+) -> None:
+    """Build the parts in the order in which data flows, and fold until ``stop`` is set."""
+    from projections.catalog import row_projections
+    from projections.intake import Intake
+    from projections.postgres.outbox import leading
+    from projections.postgres.pool import open_pool
+    from projections.postgres.progress import following
+    from projections.postgres.store import PostgresIndex, PostgresStore
+    from schemas.topics import TOPICS
+    from streams.crew import Crew
+    from streams.relay import relay
+    from streams.topics import partition_counts
+    from streams.worker import work
+
+    async with AsyncExitStack() as parts:
+        counts = await partition_counts(settings.kafka)
+        pool = await parts.enter_async_context(open_pool(settings.postgres, name="streams worker"))
+        progress = await parts.enter_async_context(following(settings.postgres))
+        index = await PostgresIndex.open(pool, list(TOPICS))
+        appenders = []
+        if ANALYTICS in names:
+            appenders.append(await parts.enter_async_context(_analytics(settings, pool, counts)))
+        crew = Crew(
+            [projection for projection in row_projections() if projection.name in names],
+            appenders,
+            PostgresStore(pool),
+            Intake(index, counts, settings.tenant),
+            progress,
+            _report,
+        )
+        tasks = [asyncio.create_task(_mark_ready(crew, ready_file), name="ready")]
+        if with_relay:
+            lead = lambda: leading(settings.postgres)  # noqa: E731
+            tasks.append(asyncio.create_task(relay(lead, settings.kafka), name="relay"))
+        try:
+            await work(crew, settings.kafka, settings.folder / "faust", stop)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _report(name: str) -> Callable[[Any, Any], None]:
+    def applied(_batches: Any, outcome: Any) -> None:
+        for letter in outcome.dead_letters:
+            logger.warning("%s refused %s: %s", name, letter.position, letter.reason)
+
+    return applied
+
+
+async def _mark_ready(crew: Any, ready_file: Path | None) -> None:
+    await crew.owning.wait()
+    logger.info("ready")
+    if ready_file is not None:
+        ready_file.touch()
