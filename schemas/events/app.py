@@ -6,17 +6,57 @@ for a partition that it does not name, the records' timestamps decide.
 
 from __future__ import annotations
 
+import re
+from typing import Annotated, Literal
+
 from pydantic import Field
 
-from schemas.events.fields import Count, Currency, Data, Free, Id, Limit, Positive, Text
+from schemas.errors import Invalid
+from schemas.events.derived import Priority
+from schemas.events.fields import (
+    Amount,
+    Count,
+    Currency,
+    Data,
+    Free,
+    Id,
+    Positive,
+    Scalar,
+    Text,
+)
 
 Effective = dict[str, Count]
 
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+def _clock(text: str) -> str:
+    if _CLOCK.fullmatch(text) is None:
+        raise Invalid("must be a time of day such as 22:00")
+    return text
+
+
+#: A wall-clock time, `00:00` to `23:59`.
+TimeOfDay = Annotated[
+    str,
+    Scalar(
+        "time of day",
+        _clock,
+        str,
+        str,
+        (("type", "string"), ("pattern", "^([01][0-9]|2[0-3]):[0-5][0-9]$")),
+    ),
+]
+
 
 class NotificationRead(Data):
-    """The person has read one notification."""
+    """The person has read one notification, as it was when `count` events were in it.
+
+    Without `count`: what was in the log before this command.
+    """
 
     notification: Id
+    count: Positive | None = None
 
 
 class NotificationsRead(Data):
@@ -26,10 +66,32 @@ class NotificationsRead(Data):
 
 
 class QuietHours(Data):
-    """Wall-clock times `HH:MM` in the person's time zone; `from` later than `to` spans midnight."""
+    """Wall-clock times in the person's time zone; `from` later than `to` spans midnight."""
 
-    from_: Text
-    to: Text
+    from_: TimeOfDay
+    to: TimeOfDay
+
+
+class CategoryPreferences(Data):
+    """How notifications of one category reach the person."""
+
+    enabled: bool = True
+    delivery: Literal["immediate", "hourly", "daily"] = "immediate"
+    minimum_priority: Priority = "low"
+    channels: list[Text] = Field(default_factory=lambda: ["inApp"])
+
+
+class CategoriesPreferences(Data):
+    """Preferences by category; one that is left out has the defaults."""
+
+    transfer: CategoryPreferences | None = None
+    transaction: CategoryPreferences | None = None
+    trade: CategoryPreferences | None = None
+    position: CategoryPreferences | None = None
+    kyc: CategoryPreferences | None = None
+    account: CategoryPreferences | None = None
+    alert: CategoryPreferences | None = None
+    system: CategoryPreferences | None = None
 
 
 class Preferences(Data):
@@ -38,8 +100,9 @@ class Preferences(Data):
     timezone: Text | None = None
     base_currency: Currency | None = None
     quiet_hours: QuietHours | None = None
-    large_debit: dict[str, Limit] = Field(default_factory=dict)
-    categories: dict[str, Free] = Field(default_factory=dict)
+    #: Currency -> the smallest debit that is a large one.
+    large_debit: dict[str, Amount] = Field(default_factory=dict)
+    categories: CategoriesPreferences = Field(default_factory=CategoriesPreferences)
 
 
 class PreferencesChanged(Data):

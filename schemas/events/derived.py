@@ -28,7 +28,10 @@ Priority = Literal["low", "medium", "high", "critical"]
 
 
 class NotificationRaised(Data):
-    """A notification was opened or has grown; the newest one of an id is the whole of it."""
+    """A notification was opened or has grown; the newest one of an id is the whole of it.
+
+    `events` has at most the first hundred ids, `count` says how many there are.
+    """
 
     notification: Id
     category: Category
@@ -42,6 +45,7 @@ class NotificationRaised(Data):
     opened_at: Instant
     updated_at: Instant
     deliver_at: Instant | None = None
+    channels: list[Text] = Field(default_factory=list)
 
 
 class RuleTriggered(Data):
@@ -79,11 +83,15 @@ class RuleCrossed(Data):
 
 
 class ActionRequested(Data):
-    """An action handed to the platform that carries it out; which members it has is by `type`."""
+    """An action handed to the platform that carries it out; which members it has is by `type`.
+
+    `event` is the id of the event that triggered the rule.
+    """
 
     action: Id
     execution: Id
     rule: Id
+    event: Id | None = None
     type: Literal["transfer", "invest", "close_position", "notify", "execute_rule"]
     amount: Money | None = None
     from_: Id | None = None
