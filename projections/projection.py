@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from projections.rows import Rows
 from projections.tables import Table, Want
@@ -48,3 +48,15 @@ class Projection(Protocol):
         Raises:
             Refused: the event can't be applied; by ``rows.refuse``.
         """
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A projection that can tell from rows what further rows a batch will read.
+
+    It spares one question to the store for each event whose reads depend on what was read before
+    (a price's old value, a rule that matches); it decides nothing.
+    """
+
+    def foresee(self, rows: Rows, events: Sequence[Event]) -> Iterable[Want]:
+        """Rows that folding these events will read, now that what they want is in memory."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from projections.backoff import Sleep, until_available
 from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
-from projections.projection import Projection
+from projections.projection import Foresees, Projection
 from projections.rows import NotLoaded, Refused, Rows
 from projections.store import Commit, Fenced, RowsRefused, Store, Unavailable
 from schemas.envelope import Event
@@ -123,6 +123,8 @@ class Projector:
                 itertools.chain.from_iterable(self.projection.wants(event) for event in mine)
             )
         )
+        if isinstance(self.projection, Foresees):
+            await self._load(self._rows.missing(self.projection.foresee(self._rows, mine)))
         outcome.fates[Fate.SKIPPED] = sum(len(batch.events) for batch in batches) - len(mine)
         for batch in batches:
             refused = await self._refused_before(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,17 +56,49 @@ class Changes:
 
 
 class _Unit:
-    __slots__ = ("ranges", "rows", "whole")
+    """Rows loaded together, and which ranges of their keys are known completely."""
+
+    __slots__ = ("_order", "ranges", "rows", "whole")
 
     def __init__(self) -> None:
         self.rows: dict[Key, Row] = {}
         self.whole = False
         self.ranges: list[Want] = []
+        self._order: list[Key] | None = None
 
     def covers(self, want: Want) -> bool:
         if self.whole:
             return True
         return any(_covers(loaded, want) for loaded in self.ranges)
+
+    def add(self, key: Key, row: Row) -> None:
+        if key not in self.rows:
+            self._order = None
+        self.rows[key] = row
+
+    def remove(self, key: Key) -> None:
+        if self.rows.pop(key, None) is not None:
+            self._order = None
+
+    def keys(self, want: Want) -> list[Key]:
+        """The keys that ``want`` asks for, in order, without looking at all the others."""
+        if self._order is None:
+            self._order = sorted(self.rows)
+        order = self._order
+        first = want.prefix if want.low is None else (*want.prefix, want.low)
+        start = end = bisect_left(order, first)
+        while end < len(order) and _matches(order[end], want):
+            end += 1
+        return order[start:end]
+
+
+def _matches(key: Key, want: Want) -> bool:
+    depth = len(want.prefix)
+    return (
+        key[:depth] == want.prefix
+        and (want.low is None or key[depth] >= want.low)
+        and (want.high is None or key[depth] <= want.high)
+    )
 
 
 def _covers(loaded: Want, want: Want) -> bool:
@@ -87,6 +120,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._units: dict[tuple[Table[Any], Key], _Unit] = {}
+        self._units_of_batch: dict[tuple[Table[Any], Key], _Unit] = {}
         self._staged: dict[Table[Any], dict[Key, Row | None]] = {}
         self._staged_derived: list[Draft] = []
         self._staged_timers: dict[tuple[str, str], Timer] = {}
@@ -99,7 +133,7 @@ class Rows:
         staged = self._staged.get(table)
         if staged is not None and key in staged:
             return staged[key]  # type: ignore[return-value]
-        unit = self._units.get((table, key[: table.unit]))
+        unit = self._units_like(table).get((table, key[: table.unit]))
         if unit is None:
             raise NotLoaded(Want(table, key[: table.unit]))
         row = unit.rows.get(key)
@@ -157,8 +191,8 @@ class Rows:
         changed = self.changes.rows.get(table, {})
         for row in rows:
             key = table.key_of(row)
-            if key not in changed:
-                unit.rows.setdefault(key, row)
+            if key not in changed and key not in unit.rows:
+                unit.add(key, row)
         if not want.is_range and len(want.prefix) == table.unit:
             unit.whole = True
             unit.ranges.clear()
@@ -172,9 +206,9 @@ class Rows:
             for key, row in staged.items():
                 unit = self._unit(table, key)
                 if row is None:
-                    unit.rows.pop(key, None)
+                    unit.remove(key)
                 else:
-                    unit.rows[key] = row
+                    unit.add(key, row)
         self.changes.derived.extend(self._staged_derived)
         self.changes.timers.update(self._staged_timers)
         self.discard()
@@ -191,6 +225,7 @@ class Rows:
     def settle(self) -> None:
         """The batch is committed: its changes are the store's, and the cache is bounded."""
         self.changes = Changes()
+        self._units_of_batch.clear()
         excess = len(self._units) - CACHED_UNITS_MAX
         for unit in list(self._units)[: max(0, excess)]:
             del self._units[unit]
@@ -198,37 +233,37 @@ class Rows:
     def clear(self) -> None:
         """Forget everything: the batch failed, or the partition is another's now."""
         self._units.clear()
+        self._units_of_batch.clear()
         self.discard()
         self.changes = Changes()
 
     # ---------------------------------------------------------------------------------------
 
+    def _units_like(self, table: Table[Any]) -> dict[tuple[Table[Any], Key], _Unit]:
+        return self._units if table.cached else self._units_of_batch
+
     def _unit(self, table: Table[Any], key: Key) -> _Unit:
+        units = self._units_like(table)
         place = (table, key[: table.unit])
-        unit = self._units.get(place)
+        unit = units.get(place)
         if unit is None:
-            unit = self._units[place] = _Unit()
+            unit = units[place] = _Unit()
         return unit
 
     def _is_loaded(self, want: Want) -> bool:
-        unit = self._units.get((want.table, want.prefix[: want.table.unit]))
+        unit = self._units_like(want.table).get((want.table, want.prefix[: want.table.unit]))
         return unit is not None and unit.covers(want)
 
     def _matching(self, want: Want) -> list[Any]:
-        table, prefix, depth = want.table, want.prefix, len(want.prefix)
-        if depth < table.unit:
+        table, prefix = want.table, want.prefix
+        if len(prefix) < table.unit:
             raise ValueError(f"{table.name} is loaded by {table.key[: table.unit]}")
         if not self._is_loaded(want):
             raise NotLoaded(want)
-        known: dict[Key, Row | None] = dict(self._units[table, prefix[: table.unit]].rows)
-        known.update(self._staged.get(table, {}))
-        low, high = want.low, want.high
-        keys = [
-            key
-            for key, row in known.items()
-            if row is not None
-            and key[:depth] == prefix
-            and (low is None or key[depth] >= low)
-            and (high is None or key[depth] <= high)
-        ]
-        return [known[key] for key in sorted(keys)]
+        known = self._unit(table, prefix)
+        staged = self._staged.get(table, {})
+        keys = known.keys(want)
+        if staged:
+            keys = sorted({key for key in staged if _matches(key, want)}.union(keys))
+        found = (staged[key] if key in staged else known.rows[key] for key in keys)
+        return [row for row in found if row is not None]

@@ -57,13 +57,16 @@ class Table(Generic[R]):
 
     ``key`` names the primary key's columns in order, the person's first where there is one.
     ``unit`` is how many leading key columns are loaded together: 1 loads all rows of a person
-    at once, ``len(key)`` loads single rows.
+    at once, ``len(key)`` loads single rows. ``cached`` False has rows forgotten at the end of each
+    batch: for a table that other lanes write, too, whose cached rows would be stale, and for rows
+    that are written and hardly read again.
     """
 
     name: str
     row: type[R]
     key: tuple[str, ...]
     unit: int
+    cached: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.unit <= len(self.key):
@@ -76,6 +79,7 @@ class Table(Generic[R]):
 
     columns: tuple[Column, ...] = ()
     key_of: Callable[[R], Key] = cast(Any, None)
+    kept: bool = True
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -14,20 +14,22 @@ _encode_json = msgspec.json.Encoder(decimal_format="string").encode
 
 
 @cache
-def load_sql(table: Table[Any], depth: int, is_range: bool) -> str:
-    """Rows whose first ``depth`` key columns equal one of the given prefixes (arrays)."""
+def load_sql(table: Table[Any], depth: int, has_low: bool, has_high: bool) -> str:
+    """Rows whose first ``depth`` key columns equal one of the given prefixes (arrays).
+
+    With bounds, which follow as arrays of their own, the next key column lies between them. Each
+    is a plain comparison, so that the primary key's index is read only between the bounds.
+    """
     keys = table.key[:depth]
     arrays = [f"${i}::{table.column(name).sql_type}[]" for i, name in enumerate(keys, 1)]
     names = [f"k{i}" for i in range(depth)]
     on = [f"t.{name} = w.{alias}" for name, alias in zip(keys, names, strict=True)]
-    if is_range:
-        bound = table.column(table.key[depth])
-        arrays += [f"${depth + i}::{bound.sql_type}[]" for i in (1, 2)]
-        names += ["low", "high"]
-        on += [
-            f"(w.low is null or t.{bound.name} >= w.low)",
-            f"(w.high is null or t.{bound.name} <= w.high)",
-        ]
+    for bound, given, operator in (("low", has_low, ">="), ("high", has_high, "<=")):
+        if given:
+            column = table.column(table.key[depth])
+            arrays.append(f"${len(arrays) + 1}::{column.sql_type}[]")
+            names.append(bound)
+            on.append(f"t.{_quoted(column.name)} {operator} w.{bound}")
     columns = ", ".join(f"t.{_quoted(column.name)}" for column in table.columns)
     return (
         f"select distinct on ({', '.join('t.' + _quoted(name) for name in table.key)}) {columns}"

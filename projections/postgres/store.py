@@ -56,15 +56,18 @@ class PostgresStore:
 
     async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
         loaded: dict[Want, list[Row]] = {want: [] for want in wants}
-        groups: dict[tuple[Table[Any], int, bool], list[Want]] = defaultdict(list)
+        groups: dict[tuple[Table[Any], int, bool, bool], list[Want]] = defaultdict(list)
         for want in wants:
-            groups[want.table, len(want.prefix), want.is_range].append(want)
+            bounds = want.low is not None, want.high is not None
+            groups[want.table, len(want.prefix), *bounds].append(want)
         async with acquire(self._pool) as connection:
-            for (table, depth, is_range), group in groups.items():
+            for (table, depth, has_low, has_high), group in groups.items():
                 arrays = statements.transposed([want.prefix for want in group], depth)
-                if is_range:
-                    arrays += [[want.low for want in group], [want.high for want in group]]
-                sql = statements.load_sql(table, depth, is_range)
+                if has_low:
+                    arrays.append([want.low for want in group])
+                if has_high:
+                    arrays.append([want.high for want in group])
+                sql = statements.load_sql(table, depth, has_low, has_high)
                 records = await connection.fetch(sql, *arrays)
                 _distribute(table, depth, group, records, loaded)
         return loaded
