@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from projections.batch import DeadLetter, Move, Partition
 from schemas.position import Position
 
-#: One row: its values in the order of its table's columns. The first three are its position.
+#: One row: its values in the order of its table's columns.
 Values = tuple[Any, ...]
 
-#: Rows by table name.
-Tables = Mapping[str, Sequence[Values]]
+
+def _first_three(row: Values) -> Position:
+    return Position(*row[:3])
 
 
 class Column(NamedTuple):
@@ -30,18 +31,19 @@ class Column(NamedTuple):
     type: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AppendTable:
     """A table that only grows.
 
-    An event has at most one row in a table, and a row begins with topic, partition and offset.
-    ``merges`` marks a table that keeps less than it was sent and doesn't mind seeing a row twice;
-    its rows carry no position, and it can't be asked what it has.
+    An event has at most one row in a table, and ``place`` says whose a row is. ``merges`` marks a
+    table that keeps less than it was sent and doesn't mind seeing a row twice; it can't be asked
+    what it has.
     """
 
     name: str
     columns: tuple[Column, ...]
     merges: bool = False
+    place: Callable[[Values], Position] = _first_three
 
 
 @dataclass(frozen=True)
@@ -53,29 +55,21 @@ class Flush:
         projection: whose checkpoints move.
         moves: the ranges, guarded by their owner's epoch.
         rows: how many rows each table gets.
-        let_in: offsets by range number of repeated events that take effect all the same, because
-            their first position had been refused (a dead letter that was retried).
-        left_out: events that the store refused while the flush was under way.
+        letters: how many of the events become dead letters.
+        let_in: repeated events that take effect all the same, because they had been refused at
+            their first position (a dead letter that was retried).
     """
 
     id: UUID
     projection: str
     moves: tuple[Move, ...]
     rows: Mapping[str, int]
+    letters: int = 0
     let_in: frozenset[Position] = frozenset()
-    left_out: frozenset[Position] = frozenset()
 
     def token(self, table: str) -> str:
         """What makes a repeated insert of the same rows harmless."""
         return f"{self.id}:{table}"
-
-    def without(self, places: frozenset[Partition]) -> tuple[Move, ...]:
-        """The moves of all other partitions."""
-        return tuple(move for move in self.moves if move.place not in places)
-
-    def leaving_out(self, positions: frozenset[Position]) -> Flush:
-        """The same flush without the rows of these events."""
-        return replace(self, left_out=self.left_out | positions)
 
 
 @dataclass(frozen=True)
@@ -156,27 +150,3 @@ class Repair(Protocol):
 
     async def close(self, letters: Sequence[DeadLetter], resolved: Sequence[UUID]) -> None:
         """As ``FlushLog.close``, in the transaction that holds the flush."""
-
-
-@dataclass
-class Gathered:
-    """Rows of some batches, with what became of their events."""
-
-    tables: dict[str, list[Values]] = field(default_factory=dict)
-    letters: list[DeadLetter] = field(default_factory=list)
-    resolved: list[UUID] = field(default_factory=list)
-    let_in: set[Position] = field(default_factory=set)
-
-    def add(self, other: Gathered) -> None:
-        for table, rows in other.tables.items():
-            self.tables.setdefault(table, []).extend(rows)
-        self.letters += other.letters
-        self.resolved += other.resolved
-        self.let_in |= other.let_in
-
-    @property
-    def row_count(self) -> int:
-        return sum(map(len, self.tables.values()))
-
-
-Now = Callable[[], float]

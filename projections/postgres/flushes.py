@@ -46,6 +46,7 @@ class PostgresFlushLog:
                 flush.projection,
                 json.dumps([[m.topic, m.partition, m.start, m.end, m.epoch] for m in flush.moves]),
                 json.dumps(dict(flush.rows)),
+                flush.letters,
                 json.dumps(sorted(flush.let_in)),
             )
             if fresh:
@@ -120,5 +121,6 @@ def _flush(row: Any) -> Flush:
         projection=row["projection"],
         moves=tuple(Move(*range_) for range_ in json.loads(row["ranges"])),
         rows=json.loads(row["tables"]),
+        letters=row["letters"],
         let_in=frozenset(Position(*place) for place in json.loads(row["let_in"])),
     )

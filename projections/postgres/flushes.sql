@@ -15,8 +15,8 @@ where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
 
 -- name: record
 -- No row comes back if it is recorded already: an answer to the first attempt was lost.
-insert into clickhouse_flushes (id, projection, ranges, tables, let_in)
-values ($1, $2, $3::jsonb, $4::jsonb, $5::jsonb)
+insert into clickhouse_flushes (id, projection, ranges, tables, letters, let_in)
+values ($1, $2, $3::jsonb, $4::jsonb, $5, $6::jsonb)
 on conflict (id) do nothing
 returning id
 
@@ -31,7 +31,7 @@ returning c.topic, c.partition
 
 -- name: hold
 -- Whoever repairs or closes a flush takes turns here.
-select id, projection, ranges, tables, let_in, state from clickhouse_flushes
+select id, projection, ranges, tables, letters, let_in, state from clickhouse_flushes
 where id = $1 for update
 
 -- name: done

@@ -28,7 +28,7 @@ partition by toYYYYMM(time)
 order by (name, time, topic, partition, offset)
 settings @window
 comment 'Every event of the log, repetitions included (see is_first); one row for each position';
-@distributed(events, cityHash64(user_id))
+@distributed(events, cityHash64(user_id));
 
 create table if not exists @table(transactions) (
     topic LowCardinality(String) comment 'Topic of the log',
@@ -59,7 +59,7 @@ partition by toYYYYMM(time)
 order by (currency, time, user_id, topic, partition, offset)
 settings @window
 comment 'Postings on bank accounts (bfc.transaction.posted), each fact once';
-@distributed(transactions, cityHash64(user_id))
+@distributed(transactions, cityHash64(user_id));
 
 create table if not exists @table(trades) (
     topic LowCardinality(String) comment 'Topic of the log',
@@ -84,7 +84,7 @@ partition by toYYYYMM(time)
 order by (symbol, time, user_id, topic, partition, offset)
 settings @window
 comment 'Executed trades (vyomo.trade.executed), each fact once';
-@distributed(trades, cityHash64(user_id))
+@distributed(trades, cityHash64(user_id));
 
 create table if not exists @table(prices) (
     topic LowCardinality(String) comment 'Topic of the log',
@@ -101,7 +101,7 @@ partition by toYYYYMM(time)
 order by (symbol, time, topic, partition, offset)
 settings @window
 comment 'Price ticks (market.price.ticked), each fact once';
-@distributed(prices, cityHash64(symbol))
+@distributed(prices, cityHash64(symbol));
 
 create table if not exists @table(net_worth_daily) (
     topic LowCardinality(String) comment 'Topic of the log',
@@ -121,4 +121,4 @@ partition by toYYYYMM(time)
 order by (user_id, day, time, topic, partition, offset)
 settings @window
 comment 'Snapshots of net worth (wealth.snapshot.taken), each fact once';
-@distributed(net_worth_daily, cityHash64(user_id))
+@distributed(net_worth_daily, cityHash64(user_id));

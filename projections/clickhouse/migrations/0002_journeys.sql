@@ -26,7 +26,7 @@ partition by toYYYYMM(time)
 order by (action, time, user_id, topic, partition, offset)
 settings @window
 comment 'Steps of journeys and the domain events that equal one, each fact once; what funnels are answered from';
-@distributed(journey_steps, cityHash64(user_id))
+@distributed(journey_steps, cityHash64(user_id));
 
 create view if not exists journeys @on_cluster (
     topic LowCardinality(String) comment 'Topic of the log',
@@ -57,4 +57,4 @@ create table if not exists @table(sessions) (
 order by session
 settings @window
 comment 'Whose a session is: the person of its first named step';
-@distributed(sessions, cityHash64(session))
+@distributed(sessions, cityHash64(session));

@@ -5,6 +5,7 @@ create table clickhouse_flushes (
     projection text not null,
     ranges jsonb not null,
     tables jsonb not null,
+    letters integer not null,
     let_in jsonb not null default '[]',
     state text not null default 'open' check (state in ('open', 'done')),
     opened_at timestamptz not null default now(),
@@ -17,5 +18,6 @@ comment on table clickhouse_flushes is
 comment on column clickhouse_flushes.ranges is
     '[[topic, partition, start, end, epoch], ...]; the end is not included';
 comment on column clickhouse_flushes.tables is 'Rows that each table gets: {table: count}';
+comment on column clickhouse_flushes.letters is 'How many of its events become dead letters';
 comment on column clickhouse_flushes.let_in is
     '[[topic, partition, offset], ...] of repeated events that take effect: a dead letter retried';

@@ -1,0 +1,192 @@
+"""What an event becomes in ClickHouse: pure, one case per type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from projections.analytics.append import AppendTable, Values
+from projections.analytics.tables import (
+    JOURNEY_STEPS,
+    NET_WORTH_DAILY,
+    PRICES,
+    SESSIONS,
+    TRADES,
+    TRANSACTIONS,
+)
+from projections.funnels.actions import JOURNEY, action_of
+from schemas.envelope import Event
+from schemas.events.bank import TransactionPosted
+from schemas.events.derived import SnapshotTaken
+from schemas.events.journey import StepRecorded
+from schemas.events.market import PriceTicked
+from schemas.events.trading import TradeExecuted
+
+TableRow = tuple[AppendTable, Values]
+
+_ZERO = Decimal(0)
+
+
+class _Document(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_decode_document = msgspec.json.Decoder(_Document).decode
+
+
+def event_row(event: Event, is_first: bool) -> Values:
+    """The row of ``events``, which every event has, repetitions included."""
+    data = event.raw if event.binary else bytes(_decode_document(event.raw).data)
+    return (
+        *event.position,
+        event.id,
+        event.source,
+        f"{event.type}.v{event.wire_version}",
+        event.type,
+        is_first,
+        event.subject or "",
+        event.user_id or "",
+        event.tenant_id,
+        event.time,
+        event.ingested_at,
+        event.correlation_id or "",
+        event.causation_id or "",
+        data.decode(),
+    )
+
+
+def typed_rows(event: Event) -> Iterator[TableRow]:
+    """The rows of the other tables, for an event that takes effect.
+
+    Like ``event_row`` it depends on nothing but the event: after a crash the same rows are made
+    again.
+    """
+    typed = _TYPED.get(event.type)
+    if typed is not None:
+        yield from typed(event)
+    action = action_of(event)
+    if action is not None:
+        yield JOURNEY_STEPS, (*_head(event), event.type, event.user_id or "", "", action, *_BLANK)
+
+
+#: page, platform, feature, experiment, variant and properties of a step that is a domain event.
+_BLANK = ("", "", "", "", "", "{}")
+
+
+def _head(event: Event) -> tuple[str, int, int, datetime]:
+    return (*event.position, event.time)
+
+
+def _transaction(event: Event) -> Iterator[TableRow]:
+    data: TransactionPosted = event.data
+    signed = data.amount if data.direction == "credit" else data.amount.copy_negate()
+    yield (
+        TRANSACTIONS,
+        (
+            *_head(event),
+            event.user_id or "",
+            data.transaction,
+            data.account,
+            data.direction,
+            data.amount,
+            signed,
+            data.currency,
+            data.status,
+            data.balance_after,
+            data.category or "",
+            data.merchant or "",
+            data.mcc or "",
+            data.counterparty or "",
+            data.description or "",
+            data.transfer or "",
+            data.reverses or "",
+            data.value_date,
+        ),
+    )
+
+
+def _trade(event: Event) -> Iterator[TableRow]:
+    data: TradeExecuted = event.data
+    yield (
+        TRADES,
+        (
+            *_head(event),
+            event.user_id or "",
+            data.trade,
+            data.order or "",
+            data.account,
+            data.symbol,
+            data.instrument,
+            data.side,
+            data.quantity,
+            data.price,
+            data.currency,
+            _ZERO if data.fee is None else data.fee,
+        ),
+    )
+
+
+def _price(event: Event) -> Iterator[TableRow]:
+    data: PriceTicked = event.data
+    yield PRICES, (*_head(event), data.symbol, data.price, data.currency, data.venue or "")
+
+
+def _snapshot(event: Event) -> Iterator[TableRow]:
+    data: SnapshotTaken = event.data
+    yield (
+        NET_WORTH_DAILY,
+        (
+            *_head(event),
+            event.user_id or "",
+            data.day,
+            data.currency,
+            data.net_worth,
+            data.assets,
+            data.liabilities,
+            dict(data.by_category),
+        ),
+    )
+
+
+def _step(event: Event) -> Iterator[TableRow]:
+    data: StepRecorded = event.data
+    topic, partition, offset, time = _head(event)
+    user_id = event.user_id or ""
+    yield (
+        JOURNEY_STEPS,
+        (
+            topic,
+            partition,
+            offset,
+            time,
+            JOURNEY,
+            user_id,
+            data.session,
+            data.action,
+            data.page or "",
+            data.platform,
+            data.feature or "",
+            data.experiment or "",
+            data.variant or "",
+            _json(data.properties),
+        ),
+    )
+    if user_id:
+        yield SESSIONS, (data.session, (time, topic, partition, offset, user_id))
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode() if value else "{}"
+
+
+_TYPED: dict[str, Callable[[Event], Iterator[TableRow]]] = {
+    "bfc.transaction.posted": _transaction,
+    "vyomo.trade.executed": _trade,
+    "market.price.ticked": _price,
+    "wealth.snapshot.taken": _snapshot,
+    JOURNEY: _step,
+}

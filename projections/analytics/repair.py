@@ -1,0 +1,84 @@
+"""Finishing a flush that somebody left open."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from projections.analytics.append import AppendStore, Flush, FlushLog, Values
+from projections.analytics.gather import Gathered, from_offset, gather
+from projections.analytics.sending import Sending
+from projections.analytics.tables import TABLES
+from projections.batch import Batch, Move
+
+#: Reads a range of the log again and judges it; the batches cover exactly the range.
+Reread = Callable[[Move], Awaitable[Sequence[Batch]]]
+
+logger = logging.getLogger(__name__)
+
+
+async def repair(
+    id: UUID, log: FlushLog, store: AppendStore, sending: Sending, reread: Reread
+) -> None:
+    """Bring the flush to its end, whoever began it and however far it came.
+
+    It is held meanwhile, so of two repairers the second finds it done. Whoever began it may still
+    be at work: its inserts carry the same tokens and the same rows, and its end finds it done.
+
+    Raises:
+        Unavailable: a store is away; nothing is lost by trying again.
+    """
+    async with log.repairing(id) as held:
+        if held is None:
+            return
+        flush = held.flush
+        if await _is_complete(flush, store):
+            await held.close([], [])
+            return
+        batches = [
+            from_offset(batch, move.start) for move in flush.moves for batch in await reread(move)
+        ]
+        gathered = Gathered()
+        for batch in batches:
+            gathered.add(gather(batch, let_in=flush.let_in))
+        gathered.sort()
+        await sending.encode(gathered, batches)
+        missing = await _missing(flush, gathered, store)
+        logger.warning("flush %s was open: %d rows of it are sent again", id, missing.count)
+        blocks = await sending.encode(missing, batches)
+        await sending.send(flush, missing, blocks, batches)
+        await held.close([*gathered.letters, *missing.letters], gathered.resolved)
+
+
+async def _is_complete(flush: Flush, store: AppendStore) -> bool:
+    """Whether all rows are there, so that the log need not be read again.
+
+    Dead letters are not recorded with the flush, so one that has some is made again.
+    """
+    if flush.letters or flush.let_in:
+        return False
+    for table in TABLES:
+        wanted = flush.rows.get(table.name, 0)
+        if wanted and (table.merges or await store.count(table, flush.moves) != wanted):
+            return False
+    return True
+
+
+async def _missing(flush: Flush, gathered: Gathered, store: AppendStore) -> Gathered:
+    """What the store lacks.
+
+    An insert takes effect month by month, each with its own token entry: a month is there as a
+    whole or not at all. So what is missing is whole months, and goes under the first token: if
+    their insert arrives late after all, one of the two is dropped. What is there isn't sent
+    again, however long ago it was remembered.
+    """
+    missing = Gathered()
+    for table, rows in gathered.rows.items():
+        lacking: list[Values] = rows
+        if rows and not table.merges:
+            there = await store.present(table, flush.moves)
+            lacking = [row for row in rows if table.place(row) not in there]
+        if lacking:
+            missing.rows[table] = lacking
+    return missing
