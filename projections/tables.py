@@ -79,7 +79,6 @@ class Table(Generic[R]):
 
     columns: tuple[Column, ...] = ()
     key_of: Callable[[R], Key] = cast(Any, None)
-    kept: bool = True
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
