@@ -38,9 +38,11 @@ _STREAMED = frozenset(
     }
 )
 _APPEND_SIZE_BYTES = 16 << 20
-_CODE = re.compile(r"Code: (\d+)\. ?(.*)", re.DOTALL)
+_CODE = re.compile(r"Code: (\d+)\..*", re.DOTALL)
+# An error's text ends with its name, perhaps followed by the version in parentheses.
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)")
 _SETTING = re.compile(r"[A-Za-z_]\w*\Z")
-_SYNTAX_ERROR = 62
+_SYNTAX_ERROR, _UNKNOWN_SETTING, _STD_EXCEPTION = 62, 115, 1001
 
 # The wheel has no types.
 _connect: Callable[[str], Any] = chdb.connect
@@ -49,17 +51,24 @@ _connect: Callable[[str], Any] = chdb.connect
 class EngineError(Exception):
     """What the engine answered instead of a result."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, name: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+        self.name = name
 
     @classmethod
     def of(cls, error: Exception) -> EngineError:
-        """The engine's error code and text out of its Python exception."""
+        """The engine's error code, name and text out of its Python exception."""
         match = _CODE.search(str(error))
         if match is None:
-            return cls(1001, f"Code: 1001. DB::Exception: {error}")
-        return cls(int(match.group(1)), match.group(0).strip())
+            return refuse(_STD_EXCEPTION, "STD_EXCEPTION", str(error))
+        names = _NAME.findall(match.group(0))
+        return cls(int(match.group(1)), names[-1] if names else "", match.group(0).strip())
+
+
+def refuse(code: int, name: str, why: str) -> EngineError:
+    """An error of the endpoint itself, in the engine's words."""
+    return EngineError(code, name, f"Code: {code}. DB::Exception: {why}. ({name})")
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class Engine:
         """
         statement = parse(call.text)
         if not statement.sql:
-            raise EngineError(_SYNTAX_ERROR, "Code: 62. DB::Exception: Empty query. (SYNTAX_ERROR)")
+            raise refuse(_SYNTAX_ERROR, "SYNTAX_ERROR", "Empty query")
         connection = _connect(self._path)
         try:
             _prepare(connection, call)
@@ -137,7 +146,7 @@ def _prepare(connection: Any, call: Call) -> None:
     settings.update({f"param_{name}": value for name, value in call.parameters.items()})
     for name in settings:
         if not _SETTING.match(name):
-            raise EngineError(115, f"Code: 115. DB::Exception: Unknown setting '{name}'")
+            raise refuse(_UNKNOWN_SETTING, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
     if settings:
         pairs = ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())
         connection.query(f"SET {pairs}")

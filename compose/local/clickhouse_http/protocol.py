@@ -50,10 +50,46 @@ _TYPES = {
     "xml": "application/xml; charset=UTF-8",
 }
 
-# The status a server gives for an error's code: the statement is wrong, or names what is not there.
-_BAD_REQUEST = frozenset({6, 25, 26, 27, 36, 38, 41, 53, 62, 72, 117, 167, 168, 321, 427, 456, 457})
-_NOT_FOUND = frozenset({46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 336, 511})
-_STATUS = {48: 501, 159: 408, 164: 403, 497: 403}
+# The status a server gives for an error: the statement is wrong, or names what is not there.
+_BAD_REQUEST = frozenset(
+    {
+        "BAD_ARGUMENTS",
+        "CANNOT_COMPILE_REGEXP",
+        "CANNOT_PARSE_DATE",
+        "CANNOT_PARSE_DATETIME",
+        "CANNOT_PARSE_ESCAPE_SEQUENCE",
+        "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+        "CANNOT_PARSE_NUMBER",
+        "CANNOT_PARSE_QUOTED_STRING",
+        "CANNOT_PARSE_TEXT",
+        "CANNOT_PARSE_UUID",
+        "DUPLICATE_COLUMN",
+        "ILLEGAL_COLUMN",
+        "INCORRECT_DATA",
+        "SYNTAX_ERROR",
+        "THERE_IS_NO_COLUMN",
+        "TOO_BIG_AST",
+        "TOO_DEEP_AST",
+        "TYPE_MISMATCH",
+        "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    }
+)
+_NOT_FOUND = frozenset(
+    {
+        "UNKNOWN_AGGREGATE_FUNCTION",
+        "UNKNOWN_DATABASE",
+        "UNKNOWN_DATABASE_ENGINE",
+        "UNKNOWN_FORMAT",
+        "UNKNOWN_FUNCTION",
+        "UNKNOWN_IDENTIFIER",
+        "UNKNOWN_SETTING",
+        "UNKNOWN_STORAGE",
+        "UNKNOWN_TABLE",
+        "UNKNOWN_TYPE",
+        "UNKNOWN_TYPE_OF_QUERY",
+    }
+)
+_STATUS = {"NOT_IMPLEMENTED": 501, "TIMEOUT_EXCEEDED": 408, "ACCESS_DENIED": 403}
 
 
 @dataclass(frozen=True)
@@ -67,13 +103,13 @@ class Options:
     """ClickHouse's own framing (`compress=1`)."""
 
 
-def status_of(code: int) -> int:
-    """The HTTP status for an error's code."""
-    if code in _BAD_REQUEST:
+def status_of(name: str) -> int:
+    """The HTTP status for an error's name."""
+    if name in _BAD_REQUEST:
         return 400
-    if code in _NOT_FOUND:
+    if name in _NOT_FOUND:
         return 404
-    return _STATUS.get(code, 500)
+    return _STATUS.get(name, 500)
 
 
 def call_of(

@@ -30,7 +30,7 @@ from compose.local.clickhouse_http.encoding import (
     decode,
     unframe,
 )
-from compose.local.clickhouse_http.engine import Answer, Engine, EngineError
+from compose.local.clickhouse_http.engine import Answer, Engine, EngineError, refuse
 from compose.local.clickhouse_http.protocol import (
     Options,
     call_of,
@@ -49,7 +49,7 @@ BODY_SIZE_BYTES_MAX = 1 << 30
 HELD_BACK_BYTES_MAX = 1 << 20
 # What a kept-alive connection may idle: longer than clients keep theirs, so that they close first.
 IDLE_SECONDS_MAX = 120
-_BAD_ARGUMENTS, _NOT_IMPLEMENTED, _CANNOT_DECOMPRESS = 36, 48, 271
+_NOT_IMPLEMENTED, _CANNOT_DECOMPRESS = 48, 271
 
 T = TypeVar("T")
 
@@ -98,7 +98,8 @@ class Endpoint:
         if request.content_type == "multipart/form-data":
             for name, value in (await request.post()).items():
                 if not isinstance(value, str):
-                    raise _refuse(_NOT_IMPLEMENTED, "external tables are not supported here")
+                    why = "external tables are not supported here"
+                    raise refuse(_NOT_IMPLEMENTED, "NOT_IMPLEMENTED", why)
                 parameters[name] = value
             return b""
         body = await request.read()
@@ -110,7 +111,7 @@ class Endpoint:
             decoded = await self._in_thread(lambda: decode(body, encoding))
             return await self._in_thread(lambda: unframe(decoded)) if framed else decoded
         except BadEncoding as error:
-            raise _refuse(_CANNOT_DECOMPRESS, str(error)) from error
+            raise refuse(_CANNOT_DECOMPRESS, "CANNOT_DECOMPRESS", str(error)) from error
 
     async def _send(
         self, request: web.Request, answer: Answer, options: Options, started: int
@@ -128,8 +129,11 @@ class Endpoint:
             await response.prepare(request)
             await response.write(encoder.feed(held))
             await self._send_rest(response, answer, encoder, tag)
+        except ConnectionResetError:
+            # The client has seen enough and hung up: no fault of anyone.
+            return response
         finally:
-            # Also when the client went away: cancels the statement.
+            # Also then: cancels the statement.
             await self._in_thread(lambda: _close(answer.pieces))
         return response
 
@@ -168,17 +172,13 @@ def _encoder(options: Options) -> tuple[Encoder, str | None]:
     return (HttpEncoder(encoding), encoding) if encoding else (Plain(), None)
 
 
-def _refuse(code: int, message: str) -> EngineError:
-    return EngineError(code, f"Code: {code}. DB::Exception: {message}")
-
-
 def _refusal(error: EngineError, options: Options) -> web.Response:
     headers = {
         "X-ClickHouse-Exception-Code": str(error.code),
         "X-ClickHouse-Query-Id": options.query_id,
         "X-ClickHouse-Server-Display-Name": "local",
     }
-    return web.Response(status=status_of(error.code), text=f"{error}\n", headers=headers)
+    return web.Response(status=status_of(error.name), text=f"{error}\n", headers=headers)
 
 
 async def _ok(_request: web.Request) -> web.Response:
