@@ -37,7 +37,7 @@ def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[Fie
     errors: list[FieldError] = []
     # CloudEvents: a null attribute is one that is not there.
     given = {name: value for name, value in document.items() if value is not None}
-    attributes = _validated(Attributes, given, "", errors)
+    attributes = validated(Attributes, given, "", errors)
     _check_time(attributes, ingested_at, errors)
     event_type = _type_of(given, errors)
     if "data_base64" in given:
@@ -50,7 +50,7 @@ def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[Fie
         message = f"must be a JSON object, not {json_kind(given['data'])}"
         errors.append(FieldError("data", message))
     elif event_type is not None:
-        _validated(event_type.model, given["data"], "data", errors)
+        validated(event_type.model, given["data"], "data", errors)
     if errors or attributes is None or event_type is None:
         return sorted(set(errors), key=errors.index)
     newest = NEWEST[event_type.name]
@@ -61,7 +61,7 @@ def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[Fie
 def data_errors(event_type: EventType, data: object) -> list[FieldError]:
     """Everything that is wrong with data alone; paths begin with `data`."""
     errors: list[FieldError] = []
-    _validated(event_type.model, data, "data", errors)
+    validated(event_type.model, data, "data", errors)
     return errors
 
 
@@ -85,7 +85,11 @@ def _check_time(
         errors.append(FieldError("time", f"must lie at most {hours:.0f} h ahead of ingestion"))
 
 
-def _validated(model: type[T], value: object, path: str, errors: list[FieldError]) -> T | None:
+def validated(model: type[T], value: object, path: str, errors: list[FieldError]) -> T | None:
+    """The value as a model; or None, with everything that is wrong with it added to `errors`.
+
+    Paths begin with `path`, if there is one.
+    """
     try:
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -104,8 +108,12 @@ def _message(detail: Any) -> str:
         return str(context["error"])
     if kind == "literal_error":
         return f"must be one of {context['expected']}"
-    if kind == "string_too_short":
+    if kind in ("string_too_short", "too_short"):
         return "must not be empty"
+    if kind in ("string_too_long", "too_long"):
+        return f"must not be longer than {context['max_length']}"
+    if kind == "extra_forbidden":
+        return "is not a member of it"
     wanted = _WANTED.get(kind)
     if wanted is not None:
         return f"must be {wanted}, not {json_kind(value)}"

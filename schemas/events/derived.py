@@ -79,6 +79,7 @@ class RuleCrossed(Data):
     symbol: Id
     price: Price
     previous: Price
+    currency: Currency | None = None
     event: Id
 
 
@@ -91,6 +92,7 @@ class ActionRequested(Data):
     action: Id
     execution: Id
     rule: Id
+    rule_version: Positive | None = None
     event: Id | None = None
     type: Literal["transfer", "invest", "close_position", "notify", "execute_rule"]
     amount: Money | None = None
