@@ -1,0 +1,1 @@
+"""BFC, Vyomo and the markets as they would behave: a seeded, exact stream of events."""
