@@ -96,11 +96,7 @@ def local_stack(
     try:
         yield Stack(folder, supervisor, report)
     finally:
-        if supervisor.stdin:
-            supervisor.stdin.close()
-        supervisor.wait(_END_SECONDS_MAX)
-        if supervisor.stdout:
-            supervisor.stdout.close()
+        _part(supervisor)
 
 
 def launch_detached(folder: Path, *, kafka: bool, ports: Ports) -> None:
@@ -148,8 +144,12 @@ def _launch(
         try:
             report = _answer(supervisor, folder)
         except StartFailed as error:
+            _part(supervisor)
             if "in use" not in str(error) or attempt == _PORT_ATTEMPTS_MAX:
                 raise
+        except BaseException:
+            _part(supervisor)
+            raise
         else:
             state.remember_ports(folder, chosen)
             return supervisor, report
@@ -173,6 +173,15 @@ def _spawn(
             # Ctrl-C is for the process that uses the stack; the stack ends after it.
             start_new_session=True,
         )
+
+
+def _part(supervisor: subprocess.Popen[bytes]) -> None:
+    """Let the supervisor end the stack, and wait for it."""
+    if supervisor.stdin:
+        supervisor.stdin.close()
+    if supervisor.stdout:
+        supervisor.stdout.close()
+    supervisor.wait(_END_SECONDS_MAX)
 
 
 def _log(folder: Path) -> IO[bytes]:
