@@ -83,7 +83,7 @@ class Projector:
         Raises:
             Fenced: a partition has another owner now; nothing of these batches was written.
         """
-        rest = [cut for cut in map(self._from_checkpoint, batches) if cut.end > cut.start]
+        rest = self._from_checkpoints(batches)
         if not rest:
             return Outcome()
         try:
@@ -102,17 +102,21 @@ class Projector:
             )
         return outcome
 
-    def _from_checkpoint(self, batch: Batch) -> Batch:
-        checkpoint = self.checkpoints.get(batch.place)
-        if checkpoint is None:
-            raise Fenced(f"{self.projection.name} does not own {batch.place}")
-        start = checkpoint.next_offset
-        if batch.start > start:
-            raise Hole(f"{self.projection.name} is at {batch.place}:{start}, not {batch.start}")
-        events = batch.events
-        if events and events[0].position.offset < start:
-            events = [event for event in events if event.position.offset >= start]
-        return replace(batch, start=start, events=events)
+    def _from_checkpoints(self, batches: Sequence[Batch]) -> list[Batch]:
+        """The batches without what is applied already; each begins where the last one ended."""
+        reached: dict[Partition, int] = {}
+        rest = []
+        for batch in batches:
+            checkpoint = self.checkpoints.get(batch.place)
+            if checkpoint is None:
+                raise Fenced(f"{self.projection.name} does not own {batch.place}")
+            start = reached.get(batch.place, checkpoint.next_offset)
+            if batch.start > start:
+                raise Hole(f"{self.projection.name} is at {batch.place}:{start}, not {batch.start}")
+            if batch.end > start:
+                reached[batch.place] = batch.end
+                rest.append(_cut(batch, start))
+        return rest
 
     async def _fold(self, batches: Sequence[Batch]) -> Outcome:
         outcome = Outcome()
@@ -259,6 +263,13 @@ class Projector:
             self.checkpoints[batch.place], next_offset=batch.end
         )
         return outcome
+
+
+def _cut(batch: Batch, start: int) -> Batch:
+    events = batch.events
+    if events and events[0].position.offset < start:
+        events = [event for event in events if event.position.offset >= start]
+    return replace(batch, start=start, events=events)
 
 
 def _halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:

@@ -78,7 +78,7 @@ class Table(Generic[R]):
         object.__setattr__(self, "key_of", _key_getter(self.key))
 
     columns: tuple[Column, ...] = ()
-    key_of: Callable[[R], Key] = cast(Any, None)
+    key_of: Callable[[R], Key] = cast(Any, None)  # noqa: RUF009 - set in __post_init__
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -28,10 +28,21 @@ class PostgresFlushLog:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def take(self, projection: str, place: Partition) -> Taken:
+    async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
+        ordered = sorted(places)
         async with acquire(self._pool) as connection:
-            row = await connection.fetchrow(_sql["take"], projection, *place)
-        return Taken(row["next_offset"], row["epoch"], row["flush"])
+            rows = await connection.fetch(
+                _sql["take"],
+                projection,
+                [place.topic for place in ordered],
+                [place.partition for place in ordered],
+            )
+        return {
+            Partition(row["topic"], row["partition"]): Taken(
+                row["next_offset"], row["epoch"], row["flush"]
+            )
+            for row in rows
+        }
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         async with acquire(self._pool) as connection:

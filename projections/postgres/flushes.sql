@@ -1,9 +1,10 @@
 -- name: take
 -- Raise the fencing token, as for every projection, and see whether a flush was left open.
 insert into checkpoints (projection, topic, partition, next_offset, epoch)
-values ($1, $2, $3, 0, 1)
+select $1, p.topic, p.partition, 0, 1
+from unnest($2::text[], $3::integer[]) as p(topic, partition)
 on conflict (projection, topic, partition) do update set epoch = checkpoints.epoch + 1
-returning next_offset, epoch, flush
+returning topic, partition, next_offset, epoch, flush
 
 -- name: refused
 select event_key from dead_letters

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -72,7 +73,7 @@ class Progress:
         """Listen until cancelled; a lost connection is made again and the table read anew."""
         while True:
             lost = asyncio.Event()
-            connection = await until_available("progress", lambda: self._listen(url, lost))
+            connection = await until_available("progress", partial(self._listen, url, lost))
             try:
                 await lost.wait()
                 logger.warning("the connection that follows the checkpoints was lost")

@@ -20,8 +20,8 @@ from schemas.envelope import CONTENT_TYPE, Event, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "store.sql")
 
-#: The NOTIFY channels of moved checkpoints and of what is owed to the log; and how many moves one message may hold: PostgreSQL
-#: takes payloads below 8000 bytes.
+#: The NOTIFY channels of moved checkpoints and of what is owed to the log; and how many moves one
+#: message may hold: PostgreSQL takes payloads below 8000 bytes.
 PROGRESS_CHANNEL = "progress"
 OUTBOX_CHANNEL = "outbox"
 NOTICE_MOVES_MAX = 100
@@ -87,9 +87,7 @@ class PostgresStore:
             if commit.changes.derived or commit.changes.timers or commit.dead_letters:
                 await wake_relay(connection)
             if commit.resolved:
-                await connection.execute(
-                    _sql["resolve"], commit.projection, list(commit.resolved)
-                )
+                await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
             await announce(connection, commit.projection, commit.moves)
 
 
@@ -138,9 +136,7 @@ class PostgresIndex:
         return {row["key"] for row in rows}
 
 
-async def move_checkpoints(
-    connection: Connection, projection: str, moves: Sequence[Move]
-) -> None:
+async def move_checkpoints(connection: Connection, projection: str, moves: Sequence[Move]) -> None:
     """Compare and set; the first statement of a commit, so that owners take turns.
 
     Raises:
