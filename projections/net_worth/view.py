@@ -1,0 +1,130 @@
+"""Reading net worth: a person's rows, the prices and fixings that bear on them, valued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, TypeVar
+
+from projections.net_worth.holdings import (
+    Held,
+    Holdings,
+    Money,
+    first_currency,
+    held_after,
+    held_now,
+    holdings,
+)
+from projections.net_worth.rates import Rates
+from projections.net_worth.tables import (
+    ACCOUNTS,
+    BALANCES,
+    ENTRIES,
+    FIXINGS,
+    POSITIONS,
+    PRICES,
+    Account,
+    Balance,
+)
+from projections.net_worth.valuation import value
+from projections.postgres import queries
+from projections.postgres.pool import Connection, translated
+from projections.postgres.statements import row_of
+from projections.tables import Row, Table
+from schemas.instants import END
+
+R = TypeVar("R", bound=Row)
+
+#: For somebody who has nothing, prefers nothing and asks for nothing: the bank's home currency.
+HOME_CURRENCY = "INR"
+
+_sql = queries.load("projections.net_worth")
+
+
+async def net_worth(
+    connection: Connection,
+    user_id: str,
+    currency: str | None = None,
+    as_of: date | None = None,
+    *,
+    preferred: str | None = None,
+) -> dict[str, Any]:
+    """What a person owns and owes: the JSON of contract §6.
+
+    Args:
+        connection: one that is in no transaction; all is read from one snapshot.
+        user_id: the person; somebody unknown has nothing.
+        currency: the one asked for, an active ISO 4217 code.
+        as_of: a day; the answer is what the events up to its end in UTC (by event time) make.
+            None takes all events there are and says today's date.
+        preferred: the person's own base currency, if they chose one.
+
+    Raises:
+        Invalid: the currency is not an active ISO 4217 code.
+        Unavailable: the database does not answer.
+    """
+    async with (
+        translated(),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        accounts = await _rows(connection, ACCOUNTS, "accounts", user_id)
+        balances = await _rows(connection, BALANCES, "balances", user_id)
+        held = await _held(connection, user_id, as_of)
+        money = await _money(connection, user_id, balances, as_of)
+        symbols = sorted({symbol for _, symbol in held})
+        prices = await _rows(connection, PRICES, "prices", symbols, as_of) if symbols else []
+        rates = await _rates(connection, as_of)
+        shown_day = as_of or await connection.fetchval(_sql["today"])
+    base = currency or preferred or first_currency(accounts, balances) or HOME_CURRENCY
+    lines = _holdings(accounts, money, held, as_of)
+    figures = value(lines, {price.symbol: price for price in prices}, rates, base)
+    head = {"userId": user_id, "currency": base, "asOf": shown_day.isoformat()}
+    return head | figures
+
+
+async def owners(connection: Connection, accounts: Sequence[str]) -> dict[str, set[str]]:
+    """The people who have opened these accounts, by account; unknown accounts are left out."""
+    found: dict[str, set[str]] = {}
+    async with translated():
+        for row in await connection.fetch(_sql["owners"], list(accounts)):
+            found.setdefault(row["account"], set()).add(row["user_id"])
+    return found
+
+
+async def _money(
+    connection: Connection, user_id: str, balances: Sequence[Balance], as_of: date | None
+) -> Money:
+    if as_of is None:
+        return {(row.platform, row.account, row.currency): row.amount for row in balances}
+    rows = await connection.fetch(_sql["balances_at"], user_id, as_of)
+    return {(row["platform"], row["account"], row["currency"]): row["amount"] for row in rows}
+
+
+async def _held(connection: Connection, user_id: str, as_of: date | None) -> Held:
+    if as_of is None:
+        return held_now(await _rows(connection, POSITIONS, "positions", user_id))
+    return held_after(await _rows(connection, ENTRIES, "entries_before", user_id, _end(as_of)))
+
+
+async def _rates(connection: Connection, as_of: date | None) -> Rates:
+    if as_of is None:
+        return Rates(await _rows(connection, FIXINGS, "fixings"))
+    return Rates(await _rows(connection, FIXINGS, "fixings_at", as_of))
+
+
+def _holdings(
+    accounts: Sequence[Account], money: Money, held: Held, as_of: date | None
+) -> Holdings:
+    return holdings(accounts, money, held, None if as_of is None else _end(as_of))
+
+
+def _end(day: date) -> datetime:
+    """The first instant after a day, in UTC; no event happens later than ``END``."""
+    if day >= END.date():
+        return END
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+
+
+async def _rows(connection: Connection, table: Table[R], name: str, *arguments: Any) -> list[R]:
+    records = await connection.fetch(_sql[name], *arguments)
+    return [row_of(table, record) for record in records]  # type: ignore[misc]
