@@ -1,0 +1,1 @@
+"""Notifications: what happened to a person, gathered as they prefer."""
