@@ -15,6 +15,7 @@ from schemas import limits
 from schemas.attributes import Attributes
 from schemas.errors import FieldError, Invalid
 from schemas.events.fields import json_kind
+from schemas.instants import instant
 from schemas.registry import NEWEST, TYPES, EventType
 from schemas.upcasts import upcast
 
@@ -32,14 +33,19 @@ class Checked(NamedTuple):
     data: Any
 
 
-def check(document: dict[str, Any], ingested_at: datetime) -> Checked | list[FieldError]:
-    """The document's parts, or everything that is wrong with them."""
+def check(
+    document: dict[str, Any], ingested_at: datetime, topic: str | None = None
+) -> Checked | list[FieldError]:
+    """The document's parts, or everything that is wrong with them; `topic` if it is on one."""
     errors: list[FieldError] = []
     # CloudEvents: a null attribute is one that is not there.
     given = {name: value for name, value in document.items() if value is not None}
     attributes = validated(Attributes, given, "", errors)
-    _check_time(attributes, ingested_at, errors)
+    _check_time(given.get("time"), ingested_at, errors)
     event_type = _type_of(given, errors)
+    if event_type is not None and topic not in (None, event_type.topic.name):
+        message = f"{event_type.full_name} belongs on topic {event_type.topic.name}, not {topic}"
+        errors.append(FieldError("type", message))
     if "data_base64" in given:
         errors.append(FieldError("data_base64", "must not be used; give JSON as data"))
     if event_type is not None and event_type.topic.needs_user and "userid" not in given:
@@ -77,10 +83,12 @@ def _type_of(given: dict[str, Any], errors: list[FieldError]) -> EventType | Non
     return found
 
 
-def _check_time(
-    attributes: Attributes | None, ingested_at: datetime, errors: list[FieldError]
-) -> None:
-    if attributes is not None and attributes.time > ingested_at + limits.time_ahead_max:
+def _check_time(text: object, ingested_at: datetime, errors: list[FieldError]) -> None:
+    try:
+        ahead = isinstance(text, str) and instant(text) - limits.time_ahead_max > ingested_at
+    except Invalid:
+        return  # said already
+    if ahead:
         hours = limits.time_ahead_max.total_seconds() / 3600
         errors.append(FieldError("time", f"must lie at most {hours:.0f} h ahead of ingestion"))
 

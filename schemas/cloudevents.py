@@ -7,9 +7,11 @@ they are percent-encoded, and so they are decoded here, and only here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from schemas import json_text, limits
 from schemas.attributes import json_media
@@ -19,7 +21,8 @@ KAFKA_PREFIX = "ce_"
 HTTP_PREFIX = "ce-"
 
 _STRUCTURED = re.compile(
-    r"application/cloudevents\+json\s*(?:;\s*charset\s*=\s*\"?utf-?8\"?\s*)?;?\s*", re.IGNORECASE
+    r"application/cloudevents\+json\s*(?:;\s*charset\s*=\s*\"?utf-?8\"?\s*)?;?\s*",
+    re.IGNORECASE,
 )
 _NOT_IN_HEADERS = frozenset({"data", "data_base64", "datacontenttype"})
 
@@ -111,7 +114,11 @@ def percent_decoded(value: str) -> str:
 
 
 def _mode(
-    texts: list[tuple[str, str]], prefix: str, errors: list[FieldError], *, plain_json: bool
+    texts: list[tuple[str, str]],
+    prefix: str,
+    errors: list[FieldError],
+    *,
+    plain_json: bool,
 ) -> Mode:
     content_type: str | None = None
     attributes: dict[str, Any] = {}
@@ -139,7 +146,11 @@ def _mode(
     try:
         json_media(content_type)
     except Invalid as error:
-        return Mode(bool(attributes), attributes, [*errors, FieldError("content-type", str(error))])
+        return Mode(
+            bool(attributes),
+            attributes,
+            [*errors, FieldError("content-type", str(error))],
+        )
     if not attributes:
         if plain_json:
             return Mode(False, {}, errors)
@@ -159,6 +170,14 @@ def _headers_size(headers: Iterable[tuple[str, bytes | None]]) -> int:
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
-def as_pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers of any form as pairs."""
-    return list(headers.items() if isinstance(headers, Mapping) else headers)
+def json_items(body: bytes) -> list[bytes]:
+    """The events of a JSON array, each as it is written; raises Invalid if it is none."""
+    try:
+        return [bytes(item) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"is not a JSON array: {error}") from None
+
+
+def json_lines(body: bytes) -> list[bytes]:
+    """The events of newline-delimited JSON; blank lines do not count."""
+    return [line for line in body.split(b"\n") if line.strip()]

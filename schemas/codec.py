@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas import careful, cloudevents, instants
-from schemas.envelope import Draft, Event, document_of, now
+from schemas.envelope import HEADERS, Draft, Event, document_of, key_of, now
 from schemas.errors import FieldError, InvalidEvent, reason
-from schemas.fast import KEYS, FastDecoder, Record, placed, survey, topical
+from schemas.fast import KEYS, FastDecoder, Record, is_bare, placed, topical
+from schemas.instants import milliseconds
 from schemas.position import Position
 
 TENANT = "bfc"
@@ -60,16 +61,16 @@ def decode_batch(
     events that name none.
     """
     batch = list(records)
-    seen = survey(record.value for record in batch)
+    bare = is_bare([record.value for record in batch])
     counts = partitions or {}
     decoders: dict[str, FastDecoder | None] = {}
     decoded: list[Event | Unreadable] = []
     for record in batch:
         topic = record.topic
         if topic not in decoders:
-            decoders[topic] = _fast(topic, counts.get(topic), tenant)
+            decoders[topic] = _fast(topic, counts.get(topic), tenant, bare)
         decoder = decoders[topic]
-        event = None if decoder is None else decoder.decode(record, seen)
+        event = None if decoder is None else decoder.decode(record)
         decoded.append(event or decode_carefully(record, counts.get(topic), tenant=tenant))
     return decoded
 
@@ -81,9 +82,9 @@ def decode_record(
     return decode_batch([record], partitions=partitions, tenant=tenant)[0]
 
 
-def _fast(topic: str, partitions: int | None, tenant: str) -> FastDecoder | None:
+def _fast(topic: str, partitions: int | None, tenant: str, bare: bool) -> FastDecoder | None:
     types = topical(topic)
-    return None if types is None else FastDecoder(types, partitions, tenant)
+    return None if types is None else FastDecoder(types, partitions, tenant, bare)
 
 
 def decode_carefully(
@@ -92,13 +93,17 @@ def decode_carefully(
     """What `decode_batch` does with a record, without the fast path; `partitions` of its topic."""
     position = Position(record.topic, record.partition, record.offset)
     value = record.value
-    ingested_at = instants.from_milliseconds(record.timestamp)
+    try:
+        ingested_at = instants.from_milliseconds(record.timestamp)
+    except OverflowError:
+        message = f"the record's timestamp {record.timestamp} is no time"
+        return Unreadable(position, record, (FieldError("", message),))
     if value is None:
         return Unreadable(position, record, (FieldError("", "is null"),))
     found = cloudevents.kafka_document(value, record.headers or ())
     if found.errors or found.value is None:
         return Unreadable(position, record, tuple(found.errors))
-    checked = careful.check(found.value, ingested_at)
+    checked = careful.check(found.value, ingested_at, record.topic)
     if isinstance(checked, list):
         return Unreadable(position, record, tuple(checked))
     errors = _misplaced(checked, record, partitions)
@@ -132,14 +137,14 @@ def _misplaced(
 ) -> list[FieldError]:
     event_type, key = checked.event_type, record.key
     errors: list[FieldError] = []
-    if event_type.topic.name != record.topic:
-        message = f"{event_type.full_name} belongs on topic {event_type.topic.name}"
-        return [FieldError("type", message)]
     wanted = KEYS[event_type.topic.key](checked.attributes.userid, checked.data)
     if key is None or key != (wanted or "").encode():
         shown = "there is none" if key is None else f"it is {key[:100]!r}"
         errors.append(
-            FieldError("key", f"must equal the {event_type.topic.key.value} {wanted!r}; {shown}")
+            FieldError(
+                "key",
+                f"must equal the {event_type.topic.key.value} {wanted!r}; {shown}",
+            )
         )
     elif partitions is not None and placed(key, partitions) != record.partition:
         message = (
@@ -152,17 +157,17 @@ def _misplaced(
 
 def encode(draft: Draft, *, tenant: str = TENANT) -> bytes:
     """The record value of a draft, structured mode; raises InvalidEvent if it is not valid."""
+    topic = draft.event_type.topic.name
     document = document_of(draft, tenant)
-    value = msgspec.json.encode(document)
-    _check_document(value, document, draft.time)
+    try:
+        value = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        raise InvalidEvent([FieldError("", "a text has a lone surrogate")]) from None
+    record = RawRecord(topic, 0, 0, key_of(draft), value, HEADERS, milliseconds(draft.time))
+    decoded = decode_record(record, tenant=tenant)
+    if isinstance(decoded, Unreadable):
+        raise InvalidEvent(decoded.errors)
     return value
-
-
-def _check_document(value: bytes, document: dict[str, Any], at: datetime) -> None:
-    found = cloudevents.document(value, cloudevents.Mode(False, {}, []))
-    checked = found.errors or careful.check(found.value or {}, at)
-    if isinstance(checked, list):
-        raise InvalidEvent(checked)
 
 
 def validate_json(

@@ -1,9 +1,9 @@
 """The fast form of the models: msgspec structs made from the pydantic models' own declarations.
 
 A struct has the model's fields under the same names. Scalars (decimals, days, times) are decoded as
-text and then turned into values by the same function that the model uses; `settle` does that, in
-place, and raises Invalid. `names` counts the JSON members that a struct was decoded from, and must
-be asked before `settle`, which fills in defaults.
+text and then turned into values by the same function that the model uses: `settle` does that, in
+place, fills in defaults, and raises Invalid. `strings` says, before that, how many JSON strings
+(names and values) a struct was decoded from: `schemas.fast` finds duplicate names by it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from pydantic.fields import FieldInfo
 from schemas.events.fields import OneOf, Scalar
 
 Settle = Callable[[Any], Any]
-Names = Callable[[Any], int]
+Strings = Callable[[Any], int]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How one annotation is decoded: its msgspec type, what settles it, what counts its names."""
+    """How one annotation is decoded: its msgspec type, what settles it, what counts its strings.
+
+    `strings` is None for what is one JSON string itself.
+    """
 
     type: Any
     settle: Settle | None = None
-    names: Names | None = None
+    strings: Strings | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Compiled:
 
     struct: type[msgspec.Struct]
     settle: Callable[[Any], None]
-    names: Names
-    #: Whether it has members of any JSON value, which can nest to any depth.
-    free: bool
+    strings: Strings
+    #: Whether it has arrays or objects inside, which may nest to any depth.
+    nests: bool
 
     def convert(self, data: object) -> Any:
         """The settled struct of parsed JSON; raises msgspec.ValidationError or Invalid."""
@@ -57,7 +60,7 @@ def compile_model(model: type[BaseModel]) -> Compiled:
     columns: list[Any] = []
     rename: dict[str, str] = {}
     settles: list[tuple[str, Settle]] = []
-    counts: list[tuple[str, Names]] = []
+    special: list[tuple[str, Strings]] = []
     for name, info in model.model_fields.items():
         shape = _shape(info.annotation, info.metadata)
         rename[name] = str(info.alias or name)
@@ -65,31 +68,31 @@ def compile_model(model: type[BaseModel]) -> Compiled:
         settle = _settle_of(shape, info)
         if settle is not None:
             settles.append((name, settle))
-        if shape.names is not None:
-            counts.append((name, shape.names))
+        if shape.strings is not None:
+            special.append((name, shape.strings))
     struct = msgspec.defstruct(
         model.__name__, columns, kw_only=True, frozen=True, gc=False, rename=rename
     )
-    return Compiled(
-        struct,
-        _settling(tuple(settles)),
-        _counting(len(columns), tuple(counts)),
-        # Whatever has to be counted has members inside: bounded only if they are all models, and
-        # it costs little to look.
-        free=bool(counts),
-    )
+    nests = any(strings is not _no_strings for _, strings in special)
+    return Compiled(struct, _settling(settles), _counting(len(columns), special), nests)
 
 
-def free_names(value: object) -> int:
-    """How many members all objects inside a parsed JSON value have together."""
+def free_strings(value: object) -> int:
+    """How many JSON strings, names and values, a parsed JSON value has."""
+    if isinstance(value, str):
+        return 1
     if isinstance(value, dict):
-        return len(value) + sum(map(free_names, value.values()))
+        return len(value) + sum(map(free_strings, value.values()))
     if isinstance(value, list):
-        return sum(map(free_names, value))
+        return sum(map(free_strings, value))
     return 0
 
 
-def _settling(settles: tuple[tuple[str, Settle], ...]) -> Callable[[Any], None]:
+def _no_strings(value: object) -> int:
+    return 0
+
+
+def _settling(settles: list[tuple[str, Settle]]) -> Callable[[Any], None]:
     def settle(struct: Any) -> None:
         for name, read in settles:
             value = getattr(struct, name)
@@ -99,22 +102,24 @@ def _settling(settles: tuple[tuple[str, Settle], ...]) -> Callable[[Any], None]:
     return settle
 
 
-def _counting(width: int, counts: tuple[tuple[str, Names], ...]) -> Names:
-    # A member that is there as null looks like one that is missing: the count is then too low, and
+def _counting(width: int, special: list[tuple[str, Strings]]) -> Strings:
+    # A field counts twice if it is there, for its name and its value; of the special ones the value
+    # is not one string. A null looks like a field that is missing: the count is then too low, and
     # the caller has to look itself. It is never too high.
     def plain(struct: Any) -> int:
-        values = astuple(struct)
-        return width - values.count(None) - values.count(UNSET)
+        return 2 * (width - astuple(struct).count(None))
 
-    def deep(struct: Any) -> int:
-        total = plain(struct)
-        for name, names in counts:
+    def mixed(struct: Any) -> int:
+        total = 2 * (width - astuple(struct).count(None))
+        for name, inner in special:
             value = getattr(struct, name)
-            if value is not None and value is not UNSET:
-                total += names(value)
+            if value is UNSET:
+                total -= 2
+            elif value is not None:
+                total += inner(value) - 1
         return total
 
-    return deep if counts else plain
+    return mixed if special else plain
 
 
 def _column(name: str, shape: Shape, info: FieldInfo) -> tuple[Any, ...]:
@@ -159,13 +164,16 @@ def _shape(annotation: Any, metadata: Iterable[Any]) -> Shape:
         return _list(annotation)
     if get_origin(annotation) is dict:
         return _dict(annotation)
-    if get_origin(annotation) is Literal or annotation is bool or annotation is Any:
+    if get_origin(annotation) is Literal:
         return Shape(annotation)
+    if annotation is bool:
+        return Shape(bool, strings=_no_strings)
     if annotation in (str, int):
-        return Shape(Annotated[annotation, _meta(facts)] if facts else annotation)
+        bounded = Annotated[annotation, _meta(facts)] if facts else annotation
+        return Shape(bounded, strings=None if annotation is str else _no_strings)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         nested = compile_model(annotation)
-        return Shape(nested.struct, _in_place(nested.settle), nested.names)
+        return Shape(nested.struct, _in_place(nested.settle), nested.strings)
     raise TypeError(f"no fast form for {annotation!r}: add it here")
 
 
@@ -206,19 +214,19 @@ def _optional(annotation: Any) -> Shape:
     if len(inner) != 1 or len(get_args(annotation)) != 2:
         raise TypeError(f"no fast form for {annotation!r}: only `X | None` is a union here")
     shape = _shape(inner[0], ())
-    return Shape(shape.type | None, shape.settle, shape.names)
+    return Shape(shape.type | None, shape.settle, shape.strings)
 
 
 def _list(annotation: Any) -> Shape:
     (inner,) = get_args(annotation)
-    item = _shape(inner, ())
     if inner == dict[str, Any]:
-        return Shape(list[dict[str, Any]], names=free_names)
-    settle, names = item.settle, item.names
+        return Shape(annotation, strings=free_strings)
+    item = _shape(inner, ())
+    settle, strings = item.settle, item.strings
     return Shape(
         list[item.type],  # type: ignore[name-defined]
         settle and (lambda values: [settle(value) for value in values]),
-        names and (lambda values: sum(map(names, values))),
+        len if strings is None else (lambda values: sum(map(strings, values))),
     )
 
 
@@ -227,11 +235,16 @@ def _dict(annotation: Any) -> Shape:
     if key is not str:
         raise TypeError(f"no fast form for {annotation!r}: JSON objects have string names")
     if inner is Any or inner == dict[str, Any]:
-        return Shape(annotation, names=free_names)
+        return Shape(annotation, strings=free_strings)
     item = _shape(inner, ())
-    settle = item.settle
+    settle, strings = item.settle, item.strings
+
+    def count(values: dict[str, Any]) -> int:
+        inside = len(values) if strings is None else sum(map(strings, values.values()))
+        return len(values) + inside
+
     return Shape(
         dict[str, item.type],  # type: ignore[name-defined]
         settle and (lambda values: {name: settle(value) for name, value in values.items()}),
-        len,
+        count,
     )

@@ -4,9 +4,9 @@ It accepts only what is plainly right and gives None for everything else, right 
 careful path then decides. So a mistake here can only be one of accepting too much, and a property
 test compares the two.
 
-Duplicate names are found without a second parse: in an event without white space before colons,
-every member of an object writes `":`, so there are at least as many of these as members. If the
-structs that came out have just as many, no name was there twice.
+Duplicate names are found without a second parse: a JSON text has two quotes for every string, name
+or value, and more if there are quotes inside strings. If it has just as many as the structs that
+came out of it account for, then nothing was there twice, and nothing unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from msgspec.structs import astuple
 
 from schemas import instants, limits
 from schemas.attributes import has_controls, json_media, sequence
-from schemas.compiled import free_names
+from schemas.compiled import free_strings
 from schemas.envelope import HEADERS, Event
 from schemas.instants import instant
 from schemas.position import Position
@@ -53,10 +53,11 @@ class Form(NamedTuple):
 
     event_type: EventType
     newest: EventType
-    #: Whether it has objects of any depth.
-    free: bool
+    name: str
+    version: int
+    nests: bool
     settle: Callable[[Any], None]
-    names: Callable[[Any], int]
+    strings: Callable[[Any], int]
     key: Callable[[str | None, Any], str | None]
 
 
@@ -67,28 +68,21 @@ class Topical(NamedTuple):
     forms: dict[type, Form]
 
 
+#: What `Position(...)` does, without the detour through Python.
+_tuple = tuple.__new__
+
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.id_length_max)]
 _USUAL_HEADERS = frozenset([*HEADERS, ("content-type", b"application/cloudevents+json")])
-#: What makes the values of attributes worth a look: escapes, and control characters as they stand.
-_ESCAPE, _DELETE = b"\\", b"\x7f"
-_LOOSE_COLONS = (b" :", b"\t:", b"\n:", b"\r:")
 
 
-class Survey(NamedTuple):
-    """What a look over a whole batch tells of all of its values at once."""
+def is_bare(values: Iterable[bytes | None]) -> bool:
+    """Whether a whole batch has no escapes, no DEL and nothing beyond ASCII.
 
-    #: No escapes and nothing beyond ASCII: no attribute can contain a control character.
-    bare: bool
-    #: No white space before a colon.
-    tight: bool
-
-
-def survey(values: Iterable[bytes | None]) -> Survey:
-    """Look over the values of a batch, all of them in one go."""
+    Then no text in it can contain a control character, and no look at single values is needed.
+    """
     text = b"".join([value for value in values if value])
-    bare = text.isascii() and _ESCAPE not in text and _DELETE not in text
-    return Survey(bare, not any(colon in text for colon in _LOOSE_COLONS))
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
 @lru_cache(maxsize=len(TOPICS))
@@ -102,13 +96,15 @@ def topical(topic: str) -> Topical | None:
 
 
 def _form(event_type: EventType) -> Form:
-    compiled = event_type.compiled
+    compiled, newest = event_type.compiled, NEWEST[event_type.name]
     return Form(
         event_type,
-        NEWEST[event_type.name],
-        compiled.free,
+        newest,
+        newest.name,
+        newest.version,
+        compiled.nests,
         compiled.settle,
-        compiled.names,
+        compiled.strings,
         KEYS[event_type.topic.key],
     )
 
@@ -149,36 +145,43 @@ def _envelope(event_type: EventType) -> type[msgspec.Struct]:
 
 
 class FastDecoder:
-    """Decodes the records of one topic. `partitions` is the topic's number of them, if known."""
+    """Decodes the records of one topic in one batch; `bare` as `is_bare` says of the batch."""
 
-    def __init__(self, topic: Topical, partitions: int | None, tenant: str) -> None:
+    def __init__(self, topic: Topical, partitions: int | None, tenant: str, bare: bool) -> None:
         self._parse, self._forms = topic
         self._partitions = partitions
         self._tenant = tenant
+        self._bare = bare
         self._timestamp = -1
         self._ingested_at = instants.EPOCH
         self._latest = instants.EPOCH
 
-    def decode(self, record: Record, survey: Survey) -> Event | None:
+    def decode(self, record: Record) -> Event | None:
         """The event, if the record is plainly a valid one."""
         value = record.value
-        if not value or len(value) > limits.text_length_max or not _usual(record.headers):
+        headers = record.headers
+        if not value or len(value) > limits.text_length_max:
+            return None
+        if headers and (len(headers) != 1 or headers[0] not in _USUAL_HEADERS):
             return None
         try:
-            return self._event(record, value, survey)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return self._event(record, value)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             return None
 
-    def _event(self, record: Record, value: bytes, survey: Survey) -> Event | None:
+    def _event(self, record: Record, value: bytes) -> Event | None:
         wire = self._parse(value)
         form = self._forms[wire.__class__]
         attributes = astuple(wire)
-        (_, id, source, subject, time_text, media, user, tenant, number, *_, data) = attributes
-        correlation, causation, trace = attributes[9:12]
-        names = form.names(data) + len(attributes) + 1 - attributes.count(None)
-        if not _well_formed(value, names, survey, form.free):
+        _, id, source, subject, time_text, media, user, tenant, number, *links, data = attributes
+        correlation, causation, trace = links
+        # The type is the struct itself; the name of `data` stands without a value.
+        strings = 2 * (len(attributes) - attributes.count(None)) + 1 + form.strings(data)
+        if value.count(b'"') != 2 * strings and not _no_duplicates(value):
             return None
-        if not survey.bare and any(map(has_controls, filter(None, attributes[1:-1]))):
+        if not self._bare and not _free_of_controls(value, attributes):
+            return None
+        if form.nests and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
             return None
         form.settle(data)
         time = instant(time_text)
@@ -195,8 +198,8 @@ class FastDecoder:
         return Event(
             id,
             source,
-            form.newest.name,
-            form.newest.version,
+            form.name,
+            form.version,
             subject,
             time,
             user,
@@ -206,7 +209,7 @@ class FastDecoder:
             causation,
             trace,
             data,
-            _position((record.topic, record.partition, record.offset)),
+            _tuple(Position, (record.topic, record.partition, record.offset)),
             self._ingested_at,
             value,
             form.event_type.version,
@@ -225,36 +228,30 @@ class FastDecoder:
         return self._partitions is None or placed(key, self._partitions) == record.partition
 
 
-def _position(place: tuple[str, int, int]) -> Position:
-    return tuple.__new__(Position, place)
-
-
 #: Keys come again and again, and murmur2 in Python takes microseconds.
 placed = lru_cache(maxsize=limits.partition_cache_keys_max)(partition_of)
 
 
-def _usual(headers: Sequence[tuple[str, bytes | None]]) -> bool:
-    if not headers:
-        return True
-    return len(headers) == 1 and headers[0] in _USUAL_HEADERS
+def _no_duplicates(value: bytes) -> bool:
+    """Whether a generic parse finds as many strings as there are quotes for.
 
-
-def _well_formed(value: bytes, names: int, survey: Survey, free: bool) -> bool:
-    """Whether there is no duplicate name, U+0000 or too deep nesting, as far as a look can tell."""
-    if not survey.tight and any(colon in value for colon in _LOOSE_COLONS):
-        return False
-    if not survey.bare and b"\\u0000" in value:
-        return False
-    if free and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
-        return False
-    colons = value.count(b'":')
-    if colons == names:
-        return True
-    # Unknown members, nulls, or quotes inside texts: count what is there. The whole is parsed, so
-    # that what the typed parse skipped is seen to be JSON, too.
+    It is asked when the typed parse does not: there are unknown members, nulls, empty texts, or
+    quotes inside texts. It also sees to it that what the typed parse skipped is JSON.
+    """
     if value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
         return False
-    return free_names(msgspec.json.decode(value)) == colons
+    quotes = value.count(b'"')
+    inside = value.count(b'\\"')
+    if inside and b"\\\\" in value:
+        # What looks like a quote inside a text may follow an escaped backslash that ends it.
+        return False
+    return 2 * free_strings(msgspec.json.decode(value)) == quotes - inside
+
+
+def _free_of_controls(value: bytes, attributes: tuple[Any, ...]) -> bool:
+    if b"\\u0000" in value:
+        return False
+    return not any(map(has_controls, filter(None, attributes[1:-1])))
 
 
 def _newest(form: Form, value: bytes) -> Any:

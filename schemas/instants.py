@@ -12,6 +12,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(limits.time_year_min, 1, 1, tzinfo=UTC)
 #: The first instant that is too late.
 END = datetime(limits.time_year_max + 1, 1, 1, tzinfo=UTC)
+_FIRST, _END_TEXT = f"{limits.time_year_min}", f"{limits.time_year_max + 1}"
 
 _MILLISECOND = timedelta(milliseconds=1)
 _RFC3339 = re.compile(
@@ -28,14 +29,18 @@ def instant(text: str) -> datetime:
     A leap second is taken as the last millisecond before the next minute.
     """
     # The form that our own producers write, told apart from everything else that `fromisoformat`
-    # would take by its separators at their places.
-    if len(text) == 24 and text[4:20:3] == "--T::." and text[23] == "Z":
+    # would take by its separators at their places; its years compare as text.
+    if (
+        len(text) == 24
+        and text[4:20:3] == "--T::."
+        and text[23] == "Z"
+        and _FIRST <= text < _END_TEXT
+    ):
         try:
-            time = datetime.fromisoformat(text)
+            return datetime.fromisoformat(text)
         except ValueError:
-            time = _careful(text)
-    else:
-        time = _careful(text)
+            pass
+    time = _careful(text)
     if EARLIEST <= time < END:
         return time
     raise Invalid(f"must lie in the years {limits.time_year_min} to {limits.time_year_max} (UTC)")
@@ -86,7 +91,7 @@ def milliseconds(time: datetime) -> int:
 
 
 def from_milliseconds(value: int) -> datetime:
-    """The UTC time of milliseconds since 1970, exactly."""
+    """The UTC time of milliseconds since 1970, exactly; raises OverflowError past year 9999."""
     return EPOCH + timedelta(milliseconds=value)
 
 

@@ -15,8 +15,9 @@ import msgspec
 from schemas import limits
 from schemas.errors import FieldError
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+#: A string (to the end of the text if nothing ends it, so that the search stays linear), or one
+#: bracket outside of strings.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|([\[\]{}])', re.DOTALL)
 
 _TOO_DEEP = f"must not nest deeper than {limits.nesting_depth_max} arrays and objects"
 
@@ -33,14 +34,33 @@ def parse(text: bytes, *, outer_depth: int = 0) -> tuple[Any, list[FieldError]]:
     """
     if _depth(text) + outer_depth > limits.nesting_depth_max:
         return None, [FieldError("", _TOO_DEEP)]
+    errors: list[FieldError] = []
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return None, [FieldError("", f"is not JSON in UTF-8: {error}")]
-    pairs = json.loads(text, object_pairs_hook=_Pairs, parse_int=_no_number, parse_float=_no_number)
-    errors: list[FieldError] = []
-    _inspect(pairs, "", errors)
+    except UnicodeDecodeError as error:
+        return None, [FieldError("", f"is not UTF-8: {error.reason}")]
+    except msgspec.MsgspecError as error:
+        _inspect_lenient(text, errors)
+        return None, errors or [FieldError("", f"is not JSON: {error}")]
+    _inspect(_pairs(text), "", errors)
     return value, errors
+
+
+def _pairs(text: bytes) -> Any:
+    return json.loads(
+        text.decode(),
+        object_pairs_hook=_Pairs,
+        parse_int=_no_number,
+        parse_float=_no_number,
+    )
+
+
+def _inspect_lenient(text: bytes, errors: list[FieldError]) -> None:
+    # Python's parser takes lone surrogates, so it can say where they are.
+    try:
+        _inspect(_pairs(text), "", errors)
+    except ValueError:
+        return
 
 
 def inspect(value: Any) -> list[FieldError]:
@@ -54,11 +74,11 @@ def _depth(text: bytes) -> int:
     if text.count(b"{") + text.count(b"[") <= limits.nesting_depth_max // 2:
         return 0
     depth = deepest = 0
-    for bracket in _BRACKETS.findall(_STRING.sub(b"", text)):
-        if bracket in b"[{":
+    for bracket in _TOKEN.findall(text):
+        if bracket in (b"{", b"["):
             depth += 1
             deepest = max(depth, deepest)
-        else:
+        elif bracket:
             depth -= 1
     return deepest
 
@@ -68,7 +88,10 @@ def _no_number(text: str) -> None:
 
 
 def _inspect(
-    value: Any, path: str, errors: list[FieldError], depth_left: int = limits.nesting_depth_max
+    value: Any,
+    path: str,
+    errors: list[FieldError],
+    depth_left: int = limits.nesting_depth_max,
 ) -> None:
     if isinstance(value, str):
         _inspect_text(value, path, errors)
@@ -102,7 +125,8 @@ def _inspect_text(text: str, path: str, errors: list[FieldError], what: str = "t
     if len(text) > limits.text_length_max:
         errors.append(
             FieldError(
-                path, f"{what} has {len(text)} characters; {limits.text_length_max} are allowed"
+                path,
+                f"{what} has {len(text)} characters; {limits.text_length_max} are allowed",
             )
         )
     if "\0" in text:

@@ -66,6 +66,7 @@ _GRAMMAR = re.compile(
 #: The grammar of contract §7 as a pattern for JSON Schema.
 DECIMAL_PATTERN = rf"^{_GRAMMAR.pattern}$".replace("(?:", "(")
 is_decimal = _GRAMMAR.fullmatch
+is_plainly_positive = re.compile(_GRAMMAR.pattern.replace("-?(?:0|", "(?:")).fullmatch
 
 
 def decimal(text: str) -> Decimal:

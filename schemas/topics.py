@@ -65,7 +65,10 @@ EXTERNAL = Topic("external", _USER, "Events of any other system.")
 APP_COMMANDS = Topic("app.commands", _USER, "What people do here and that must survive.")
 NOTIFICATIONS = Topic("notifications", _USER, "Notifications raised.", derived=True)
 RULES_TRIGGERED = Topic(
-    "rules.triggered", _USER, "Executions of rules, and why others were held back.", derived=True
+    "rules.triggered",
+    _USER,
+    "Executions of rules, and why others were held back.",
+    derived=True,
 )
 ACTIONS = Topic("actions", _USER, "The hand-off to those who carry actions out.", derived=True)
 WEALTH = Topic("wealth", _USER, "Snapshots of net worth and goals reached.", derived=True)

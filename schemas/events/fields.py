@@ -13,13 +13,19 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
 from schemas import instants, limits
 from schemas.errors import Invalid
-from schemas.numbers import CURRENCIES, DECIMAL_PATTERN, is_decimal
+from schemas.numbers import CURRENCIES, DECIMAL_PATTERN, is_plainly_positive
 from schemas.numbers import decimal as parse_decimal
 
 
@@ -91,25 +97,21 @@ def json_kind(value: object) -> str:
     return "an array" if isinstance(value, list | tuple) else "an object"
 
 
-def _signed(text: str) -> Decimal:
-    return parse_decimal(text)
-
-
 def _not_negative(text: str) -> Decimal:
-    # The sign is looked at in the text: -0 is not below zero.
-    if is_decimal(text) is None:
-        return parse_decimal(text)
-    number = Decimal(text)
-    if text[0] == "-" and number:
+    if is_plainly_positive(text):
+        return Decimal(text)
+    number = parse_decimal(text)
+    if number < 0:
         raise Invalid("must not be below zero")
     return number
 
 
 def _positive(text: str) -> Decimal:
-    if is_decimal(text) is None:
-        return parse_decimal(text)
-    number = Decimal(text)
-    if text[0] == "-" or not number:
+    # What begins with another digit than zero is above it: the usual case, and the hot path.
+    if is_plainly_positive(text):
+        return Decimal(text)
+    number = parse_decimal(text)
+    if number <= 0:
         raise Invalid("must be above zero")
     return number
 
@@ -129,9 +131,12 @@ _UNSIGNED_PATTERN = DECIMAL_PATTERN.replace("^-?", "^")
 _NOT_NEGATIVE_PATTERN = DECIMAL_PATTERN.replace("^-?", r"^(?!-.*[1-9])-?")
 _POSITIVE_PATTERN = _UNSIGNED_PATTERN.replace("^", "^(?=.*[1-9])")
 
-SIGNED = _decimal("signed", _signed, "A decimal string of either sign.", DECIMAL_PATTERN)
+SIGNED = _decimal("signed", parse_decimal, "A decimal string of either sign.", DECIMAL_PATTERN)
 NOT_NEGATIVE = _decimal(
-    "not negative", _not_negative, "A decimal string, not below zero.", _NOT_NEGATIVE_PATTERN
+    "not negative",
+    _not_negative,
+    "A decimal string, not below zero.",
+    _NOT_NEGATIVE_PATTERN,
 )
 POSITIVE = _decimal("positive", _positive, "A decimal string above zero.", _POSITIVE_PATTERN)
 DAY = Scalar(
@@ -172,11 +177,17 @@ class OneOf:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "enum": sorted(self.values), "description": self.message}
+        return {
+            "type": "string",
+            "enum": sorted(self.values),
+            "description": self.message,
+        }
 
 
 CURRENCY = OneOf(
-    "currency", CURRENCIES, "must be an active ISO 4217 code in capitals, such as INR (no X-codes)"
+    "currency",
+    CURRENCIES,
+    "must be an active ISO 4217 code in capitals, such as INR (no X-codes)",
 )
 
 #: Above zero.

@@ -1,11 +1,11 @@
-"""What the trading platform (Vyomo) says: accounts, orders, trades, dividends, splits."""
+"""What the trading platform (Vyomo) says: accounts, orders, trades, dividends, splits.
+
+Its accounts are updated and closed with the same data as the bank's."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from schemas.events.bank import AccountClosed as AccountClosed
-from schemas.events.bank import AccountUpdated as AccountUpdated
 from schemas.events.fields import (
     Amount,
     Balance,
