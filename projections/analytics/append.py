@@ -117,8 +117,8 @@ class AppendStore(Protocol):
 class FlushLog(Protocol):
     """Records flushes beside the checkpoints, where there are transactions."""
 
-    async def take(self, projection: str, place: Partition) -> Taken:
-        """Become the owner of a partition; whoever had it is fenced from now on."""
+    async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
+        """Become the owner of partitions; whoever had them is fenced from now on."""
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         """Those keys whose event this projection refused and has not applied since."""

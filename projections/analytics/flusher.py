@@ -92,6 +92,11 @@ class Flusher:
         self._pending = deque(part for part in self._pending if part.move.place != place)
         self._notify()
 
+    def clear(self) -> None:
+        """Forget everything that is pending."""
+        self._pending.clear()
+        self._notify()
+
     async def run(self) -> None:
         """Flush until cancelled."""
         while True:

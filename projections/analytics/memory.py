@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -69,10 +69,13 @@ class MemoryFlushLog:
     done: set[UUID] = field(default_factory=set)
     letters: list[DeadLetter] = field(default_factory=list)
 
-    async def take(self, projection: str, place: Partition) -> Taken:
-        stand = self.stands.setdefault(place, _Stand())
-        stand.epoch += 1
-        return Taken(stand.next_offset, stand.epoch, stand.flush)
+    async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
+        taken = {}
+        for place in places:
+            stand = self.stands.setdefault(place, _Stand())
+            stand.epoch += 1
+            taken[place] = Taken(stand.next_offset, stand.epoch, stand.flush)
+        return taken
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         known = {letter.event_key for letter in self.letters}
