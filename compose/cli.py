@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from compose.commands import demo, import_, migrate, simulate, topics, up, worker
 from compose.errors import CommandError
 from compose.local import commands as local
 
@@ -20,6 +21,15 @@ app = typer.Typer(
 )
 app.add_typer(local.app, name="local")
 app.command("token")(local.token)
+app.add_typer(topics.app, name="topics")
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("keep", hidden=True)(up.keep)
+app.command("demo")(demo.demo)
+app.command("migrate")(migrate.migrate)
+app.command("worker")(worker.worker)
+app.command("simulate")(simulate.simulate)
+app.command("import")(import_.import_)
 
 
 def main() -> None:

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -109,6 +110,19 @@ async def partition_counts(bootstrap: str) -> dict[str, int]:
             f"missing at {bootstrap}: {', '.join(missing)}; make them with: streams topics create"
         )
     return counts
+
+
+def log_ends(bootstrap: str) -> dict[tuple[str, int], int]:
+    """The next offset of each partition of our topics. Raises BrokerSilent."""
+    admin = _admin(bootstrap)
+    counts = _partition_counts(admin, bootstrap)
+    asked = {
+        TopicPartition(name, number): OffsetSpec.latest()
+        for name, count in counts.items()
+        for number in range(count)
+    }
+    found = admin.list_offsets(asked, request_timeout=ANSWER_SECONDS_MAX)
+    return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
 
 
 def _admin(bootstrap: str) -> AdminClient:

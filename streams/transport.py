@@ -94,6 +94,10 @@ class Backlog:
             return
 
 
+class LogMismatch(Exception):
+    """The log is not the one that the checkpoints are of."""
+
+
 @dataclass
 class Round:
     """What one fetch brought, for all partitions; read once, whoever asks first."""
@@ -233,6 +237,7 @@ class BatchConsumer(driver.Consumer):
         self._generation_of_takes += 1
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
         offsets = await self.assignment_of_worker.take(places)
+        await self._check_log(offsets)
         self._handed = dict(offsets)
         result = {}
         for tp in self.assignment():
@@ -240,6 +245,25 @@ class BatchConsumer(driver.Consumer):
             await self._seek(tp, offset)
             result[tp] = offset
         return result
+
+    async def _check_log(self, offsets: Mapping[Partition, int]) -> None:
+        """A checkpoint outside the log means another log: nothing may be skipped or guessed.
+
+        Raises:
+            LogMismatch: with the facts and the ways out.
+        """
+        consumer = self._thread._ensure_consumer()
+        asked = [aiokafka.TopicPartition(*place) for place in offsets]
+        begins = await self._thread.call_thread(consumer.beginning_offsets, asked)
+        ends = await self._thread.call_thread(consumer.end_offsets, asked)
+        for place, offset in offsets.items():
+            begin, end = begins.get(place, 0), ends.get(place, 0)
+            if not begin <= offset <= end:
+                raise LogMismatch(
+                    f"{place.topic}:{place.partition} has the offsets {begin} to {end}, but the"
+                    f" read models stand at {offset}: this is another log, or it was cut."
+                    " Restore it, or begin with empty databases"
+                )
 
     @property
     def generation(self) -> int:

@@ -8,7 +8,6 @@ import typer
 
 from compose.running import EXIT_SETTINGS, fail
 from compose.settings import SettingsWrong, read_settings
-from schemas.codec import TENANT
 
 Kafka = Annotated[
     str | None,
@@ -21,6 +20,8 @@ Kafka = Annotated[
 
 def broker_and_tenant(kafka: str | None) -> tuple[str, str]:
     """Address and tenant; ends the command when neither option nor settings name a broker."""
+    from schemas.codec import TENANT
+
     if kafka:
         return kafka, TENANT
     try:

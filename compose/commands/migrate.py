@@ -28,10 +28,12 @@ def migrate() -> None:
 
 async def run_migrations(settings: Settings) -> list[str]:
     """Apply the migrations of PostgreSQL, then ClickHouse's; returns what was applied."""
+    from projections.clickhouse.client import open_client
     from projections.clickhouse.migrate import migrate as migrate_clickhouse
     from projections.postgres.migrate import migrate as migrate_postgres
     from projections.postgres.pool import open_pool
 
     async with open_pool(settings.postgres, size_max=1, name="streams migrate") as pool:
         applied = await migrate_postgres(pool)
-    return applied + await migrate_clickhouse(settings.clickhouse)
+    async with open_client(settings.clickhouse, name="streams migrate") as client:
+        return applied + await migrate_clickhouse(client)

@@ -64,14 +64,15 @@ def simulate(
     producer_settings = ProducerSettings(broker, client_id=CLIENT_ID, tenant=tenant)
     try:
         with _until_interrupted() as stop, SyncProducer(producer_settings) as producer:
-            _history(producer, world, stop)
+            show_history(producer, world, stop)
             if rate is not None and not stop.is_set():
                 _live(producer, world, rate, events, stop)
     except ProducerError as error:
         raise fail(str(error)) from None
 
 
-def _history(producer: SyncProducer, world: World, stop: Flag) -> None:
+def show_history(producer: SyncProducer, world: World, stop: Flag) -> None:
+    """Send the history, with a progress bar."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from streams.simulate.run import send_history

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compose.running import EXIT_SETTINGS, fail, run_until_signalled, set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
+
+if TYPE_CHECKING:
+    from projections.intake import Intake
+    from streams.crew import Appender
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +88,15 @@ async def run_worker(
         pool = await parts.enter_async_context(open_pool(settings.postgres, name="streams worker"))
         progress = await parts.enter_async_context(following(settings.postgres))
         index = await PostgresIndex.open(pool, list(TOPICS))
+        intake = Intake(index, counts, settings.tenant)
         appenders = []
         if ANALYTICS in names:
-            appenders.append(await parts.enter_async_context(_analytics(settings, pool, counts)))
+            appenders.append(await parts.enter_async_context(_analytics(settings, pool, intake)))
         crew = Crew(
             [projection for projection in row_projections() if projection.name in names],
             appenders,
             PostgresStore(pool),
-            Intake(index, counts, settings.tenant),
+            intake,
             progress,
             _report,
         )
@@ -105,6 +110,19 @@ async def run_worker(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _analytics(settings: Settings, pool: Any, intake: Intake) -> AsyncIterator[Appender]:
+    from projections.analytics.appender import Analytics
+    from projections.clickhouse.client import open_client
+    from projections.clickhouse.store import ClickHouseStore
+    from projections.postgres.flushes import PostgresFlushLog
+    from streams.reread import Rereader
+
+    async with open_client(settings.clickhouse, name="streams worker") as client:
+        reread = Rereader(settings.kafka, intake)
+        yield Analytics(ClickHouseStore(client), PostgresFlushLog(pool), reread)
 
 
 def _report(name: str) -> Callable[[Any, Any], None]:

@@ -37,6 +37,10 @@ class Progress:
         """What reads of this projection reflect."""
         return PositionToken(self._offsets.get(projection, {}))
 
+    def all_positions(self) -> dict[str, dict[tuple[str, int], int]]:
+        """The next offsets of every projection."""
+        return {name: dict(offsets) for name, offsets in self._offsets.items()}
+
     def lacks(self, projection: str, wanted: Mapping[Any, int]) -> bool:
         offsets = self._offsets.get(projection, {})
         return any(offsets.get(place, 0) < end for place, end in wanted.items())
