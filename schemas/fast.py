@@ -85,13 +85,17 @@ def is_bare(values: Iterable[bytes | None]) -> bool:
     return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
+class _Untyped(msgspec.Struct, tag_field="type", tag=""):
+    """A second member for unions of one: msgspec demands the tag of real unions only."""
+
+
 @lru_cache(maxsize=len(TOPICS))
 def topical(topic: str) -> Topical | None:
     """The decoder of a topic; None if no event belongs there."""
     forms = {_envelope(event_type): _form(event_type) for event_type in types_of(topic)}
     if not forms:
         return None
-    tagged: Any = Union[tuple(forms)]  # noqa: UP007 - the members are known at run time only
+    tagged: Any = Union[_Untyped, *forms]
     return Topical(msgspec.json.Decoder(tagged).decode, forms)
 
 
@@ -171,7 +175,9 @@ class FastDecoder:
 
     def _event(self, record: Record, value: bytes) -> Event | None:
         wire = self._parse(value)
-        form = self._forms[wire.__class__]
+        form = self._forms.get(wire.__class__)
+        if form is None:
+            return None
         attributes = astuple(wire)
         _, id, source, subject, time_text, media, user, tenant, number, *links, data = attributes
         correlation, causation, trace = links
@@ -245,7 +251,8 @@ def _no_duplicates(value: bytes) -> bool:
     if inside and b"\\\\" in value:
         # What looks like a quote inside a text may follow an escaped backslash that ends it.
         return False
-    return 2 * free_strings(msgspec.json.decode(value)) == quotes - inside
+    document = msgspec.json.decode(value)
+    return "data_base64" not in document and 2 * free_strings(document) == quotes - inside
 
 
 def _free_of_controls(value: bytes, attributes: tuple[Any, ...]) -> bool:
