@@ -24,6 +24,25 @@ T = TypeVar("T")
 FIELD_CHARACTERS_MAX = 8_192
 """Longer than any field of a statement; a lost quote would otherwise swallow the whole file."""
 
+
+def _number_shape(mark: str, separators: str) -> re.Pattern[str]:
+    """Groups of three digits, or of two before the last three (lakhs), or none at all.
+
+    Strict, because a mistaken decimal mark would make a thousand of a one.
+    """
+    return re.compile(
+        r"\+?(?P<sign>-?)"
+        rf"(?P<whole>\d{{1,20}}|\d{{1,3}}(?P<gap>[{separators}])(?:\d{{2,3}}(?P=gap))*\d{{3}})"
+        rf"(?:\{mark}(?P<fraction>\d{{1,18}}))?"
+    )
+
+
+NUMBERS = {
+    ".": _number_shape(".", ",' \u00a0\u202f"),
+    ",": _number_shape(",", ".' \u00a0\u202f"),
+}
+"""By decimal mark."""
+
 USUAL_NAMES = {
     "date": ("date", "booking date", "posting date", "transaction date", "buchungstag"),
     "valued": ("value date", "valuta"),
@@ -132,10 +151,11 @@ class _Row:
         amount = self._read("amount", self._number)
         if amount is None and not self._cell("amount"):
             credit, debit = self._read("credit", self._number), self._read("debit", self._number)
-            amount = (credit or Decimal(0)) - abs(debit or Decimal(0))
+            if credit is not None or debit is not None:
+                amount = (credit or Decimal(0)) - abs(debit or Decimal(0))
         for field, value in (("date", booked), ("amount", amount)):
-            if not value and len(self._problems) == found:
-                self._problems.append(Problem(self._line, field, "is missing or zero"))
+            if value is None and len(self._problems) == found:
+                self._problems.append(Problem(self._line, field, "is missing"))
         if len(self._problems) > found or booked is None or amount is None:
             return None
         return Entry(
@@ -175,9 +195,8 @@ class _Row:
 
     def _number(self, text: str) -> Decimal:
         mark = self._layout.decimal
-        other = "," if mark == "." else "."
-        plain = re.sub(rf"(?<=\d)[{re.escape(other)}'\u00a0\u202f ](?=\d\d)", "", text)
-        plain = plain.replace(mark, ".").replace("\u2212", "-").lstrip("+")
-        if not re.fullmatch(r"-?\d{1,20}(\.\d{1,18})?", plain):
+        shape = NUMBERS[mark].fullmatch(text.replace("\u2212", "-"))
+        if shape is None:
             raise ValueError(f"{text!r} is not an amount with decimal mark {mark!r}")
-        return Decimal(plain)
+        digits = re.sub(r"\D", "", shape["whole"])
+        return Decimal(f"{shape['sign']}{digits}.{shape['fraction'] or ''}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 from schemas.envelope import Draft
-from schemas.numbers import CURRENCIES, plain
+from schemas.numbers import CURRENCIES, minor_units, plain
 from streams.importing.statement import Entry, Problem, Statement, UnreadableStatement
 
 SOURCE = "/import/bank-statement"
@@ -36,6 +37,9 @@ def postings(statement: Statement, *, account: str, user: str, currency: str | N
         if entry.currency not in (None, settled):
             message = f"{entry.currency}, but the account is in {settled}"
             problems.append(Problem(entry.line, "currency", message))
+        if _decimals(entry.amount) > minor_units(settled):
+            message = f"{entry.amount:f} has more decimals than {settled}: a wrong decimal mark?"
+            problems.append(Problem(entry.line, "amount", message))
     if problems:
         raise UnreadableStatement(problems)
     return [
@@ -43,6 +47,12 @@ def postings(statement: Statement, *, account: str, user: str, currency: str | N
         for entry, identity in _identities(statement.entries, account)
         if entry.amount
     ]
+
+
+def _decimals(amount: Decimal) -> int:
+    """Digits after the point that are not closing zeros."""
+    _, _, fraction = plain(amount).partition(".")
+    return len(fraction)
 
 
 def _identities(entries: tuple[Entry, ...], account: str) -> Iterator[tuple[Entry, UUID]]:

@@ -6,11 +6,11 @@
 `Producer` is the same for asyncio.
 """
 
-from schemas.errors import InvalidEvent as InvalidEvent
 from streams.producer.client import Producer as Producer
 from streams.producer.errors import BrokerAway as BrokerAway
 from streams.producer.errors import DeliveryUnknown as DeliveryUnknown
 from streams.producer.errors import EventTooLarge as EventTooLarge
+from streams.producer.errors import InvalidDraft as InvalidDraft
 from streams.producer.errors import NotAccepted as NotAccepted
 from streams.producer.errors import ProducerError as ProducerError
 from streams.producer.errors import TopicMissing as TopicMissing

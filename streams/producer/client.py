@@ -71,7 +71,7 @@ class Producer:
     async def send_many(self, drafts: Sequence[Draft]) -> list[Position]:
         """Many events, in order; returns when all are in the log (acks=all).
 
-        Raises InvalidEvent (nothing was sent), TopicMissing, EventTooLarge, NotAccepted, and
+        Raises InvalidDraft (nothing was sent), TopicMissing, EventTooLarge, NotAccepted, and
         DeliveryUnknown when the broker did not confirm all in time.
         """
         records = await self._encode(drafts)

@@ -6,26 +6,34 @@ There is no future per event: a batch counts its reports, and whoever waits for 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from schemas.codec import encode
-from schemas.envelope import HEADERS, Draft, key_of, topic_of
+from schemas.codec import RawRecord, Unreadable, decode_batch
+from schemas.envelope import HEADERS, Draft, document_of, key_of, topic_of
+from schemas.errors import FieldError, Invalid, InvalidEvent
 from schemas.position import Position
 from streams.producer.errors import (
     BrokerAway,
     DeliveryUnknown,
     EventTooLarge,
+    InvalidDraft,
     NotAccepted,
     ProducerError,
     TopicMissing,
 )
-from streams.producer.settings import CONNECT_SECONDS_MAX, ProducerSettings
+from streams.producer.settings import (
+    CONNECT_SECONDS_MAX,
+    REFUSED_SECONDS_MAX,
+    ProducerSettings,
+)
 
 UNKNOWN_OUTCOME = frozenset(
     {
@@ -57,8 +65,8 @@ class Outgoing(NamedTuple):
     """A draft as it goes into the queue."""
 
     topic: str
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
 
 
 class Batch:
@@ -101,11 +109,28 @@ class Batch:
 
 
 def encode_all(drafts: Sequence[Draft], tenant: str) -> list[Outgoing]:
-    """Every draft as a record; raises InvalidEvent for the first that is not valid."""
-    return [
-        Outgoing(topic_of(draft).name, key_of(draft), encode(draft, tenant=tenant))
-        for draft in drafts
-    ]
+    """Every draft as a record; raises InvalidDraft for the first that is not valid.
+
+    What is asked is what every reader will ask: the records are decoded as they will be from
+    the log, the moment of ingestion being now.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    records = [_record(index, draft, tenant, now_ms) for index, draft in enumerate(drafts)]
+    for index, seen in enumerate(decode_batch(records, tenant=tenant)):
+        if isinstance(seen, Unreadable):
+            raise InvalidDraft(index, seen.errors)
+    return [Outgoing(record.topic, record.key, record.value) for record in records]
+
+
+def _record(index: int, draft: Draft, tenant: str, now_ms: int) -> RawRecord:
+    try:
+        topic, key = topic_of(draft).name, key_of(draft)
+        value = msgspec.json.encode(document_of(draft, tenant))
+    except InvalidEvent as error:
+        raise InvalidDraft(index, error.errors) from None
+    except (Invalid, UnicodeEncodeError) as error:
+        raise InvalidDraft(index, [FieldError("data", str(error))]) from None
+    return RawRecord(topic, 0, 0, key, value, HEADERS, now_ms)
 
 
 def enqueue(client: Client, batch: Batch, records: Sequence[Outgoing], start: int) -> int:
@@ -135,22 +160,25 @@ def enqueue(client: Client, batch: Batch, records: Sequence[Outgoing], start: in
 def connect(settings: ProducerSettings) -> Client:
     """A client that has spoken with a broker. Raises BrokerAway.
 
-    Blocks up to CONNECT_SECONDS_MAX.
+    Blocks up to CONNECT_SECONDS_MAX, and less when every address refuses connections.
     """
-    told: list[str] = []
+    told: list[KafkaError] = []
 
     def remember(error: KafkaError) -> None:
-        told.append(error.str())
+        told.append(error)
         logger.debug("librdkafka: %s", error.str())
 
     client = Client({**settings.librdkafka(), "error_cb": remember}, logger=_silent)
-    try:
-        client.list_topics(timeout=CONNECT_SECONDS_MAX)
-    except KafkaException as error:
-        client.poll(0)
-        detail = told[0] if told else error.args[0].str()
-        raise BrokerAway(settings.bootstrap, detail) from error
-    return client
+    for seconds in (REFUSED_SECONDS_MAX, CONNECT_SECONDS_MAX - REFUSED_SECONDS_MAX):
+        try:
+            client.list_topics(timeout=seconds)
+            return client
+        except KafkaException as error:
+            client.poll(0)
+            detail = told[0].str() if told else error.args[0].str()
+            if any(one.code() == KafkaError._ALL_BROKERS_DOWN for one in told):
+                break
+    raise BrokerAway(settings.bootstrap, detail)
 
 
 # librdkafka's own lines would go to standard error; what matters of them comes back as errors.

@@ -1,14 +1,26 @@
 """What can come of sending, named by what the caller should do.
 
-InvalidEvent (of schemas) is the one error for events that are wrong themselves; then nothing of
-the call was sent.
+InvalidDraft is the one error for events that are wrong themselves; then nothing of the call was
+sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from schemas.errors import FieldError, InvalidEvent
 from schemas.position import Position
+
+
+class InvalidDraft(InvalidEvent):
+    """An event is not valid; `errors` names the fields, `index` says which of the call it was.
+
+    Nothing of the call was sent.
+    """
+
+    def __init__(self, index: int, errors: Iterable[FieldError]) -> None:
+        super().__init__(errors)
+        self.index = index
 
 
 class ProducerError(Exception):

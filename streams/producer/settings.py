@@ -14,6 +14,9 @@ DELIVERY_SECONDS_DEFAULT = 30.0
 CONNECT_SECONDS_MAX = 10.0
 """A broker that has not answered a first question by then is away."""
 
+REFUSED_SECONDS_MAX = 3.0
+"""How long addresses that refuse connections are tried: a broker about to listen has a moment."""
+
 LINGER_MS_DEFAULT = 5.0
 """Costs no one anything when events come in bulk, and a single one five milliseconds at most."""
 
@@ -66,5 +69,5 @@ class ProducerSettings:
             "queue.buffering.max.messages": QUEUE_RECORDS_MAX,
             "queue.buffering.max.kbytes": QUEUE_KILOBYTES_MAX,
             "allow.auto.create.topics": False,
-            "topic.metadata.propagation.max.ms": 5_000,
+            "topic.metadata.propagation.max.ms": 2_000,
         }

@@ -53,7 +53,7 @@ class SyncProducer:
     def send_many(self, drafts: Sequence[Draft]) -> list[Position]:
         """Many events, in order; returns when all are in the log (acks=all).
 
-        Raises InvalidEvent (nothing was sent), TopicMissing, EventTooLarge, NotAccepted, and
+        Raises InvalidDraft (nothing was sent), TopicMissing, EventTooLarge, NotAccepted, and
         DeliveryUnknown when the broker did not confirm all in time.
         """
         batch = self._post(drafts)
@@ -65,7 +65,7 @@ class SyncProducer:
     def post(self, drafts: Sequence[Draft]) -> None:
         """Many events without waiting for the log; `flush` waits for it.
 
-        Blocks only while the queue is full. Raises InvalidEvent, and as `send_many` when it
+        Blocks only while the queue is full. Raises InvalidDraft, and as `send_many` when it
         has become known that an earlier call went wrong.
         """
         self._post(drafts)
