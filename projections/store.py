@@ -22,7 +22,7 @@ class Unavailable(Exception):
 
 
 class RowsRefused(Exception):
-    """The store refuses a value of these rows (SQLSTATE classes 22 and 23)."""
+    """The store refuses a value of these rows (SQLSTATE classes 22, 23 and 54)."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ class Store(Protocol):
 class Index(Protocol):
     """The index of first positions: whether an event is a duplicate is a property of the log."""
 
-    async def judge(
-        self, events: Sequence[Event], unreadable: Sequence[DeadLetter]
-    ) -> set[int]:
+    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
         """Record the first position of each event, and dead letters that nobody can read.
 
         Returns the indices of those events that stand at an earlier position already. Doing it

@@ -21,6 +21,7 @@ from projections.net_worth.rates import Rates
 from projections.net_worth.valuation import value
 from projections.net_worth.view import HOME_CURRENCY
 from schemas.envelope import Draft, Event
+from schemas.numbers import EXACT
 from tests import builders
 from tests.builders import T0, draft, events_of
 from tests.reference_net_worth import Logged
@@ -72,7 +73,7 @@ def answer(
         for row in mine(tables.BALANCE_DAYS):
             if row.day <= as_of:
                 key = (row.platform, row.account, row.currency)
-                money[key] = money.get(key, Decimal(0)) + row.amount
+                money[key] = EXACT.add(money.get(key, Decimal(0)), row.amount)
         held = held_after(entry for entry in mine(tables.ENTRIES) if entry.time < end)
     prices = {row.symbol: row for row in store.table(tables.PRICES) if row.day <= last}
     fixing_days = [row for row in store.table(tables.FIXING_DAYS) if row.day <= last]

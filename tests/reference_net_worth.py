@@ -232,13 +232,12 @@ class _Market:
     """Latest prices and fixings of a feed that is in order of event time, then of the log."""
 
     def __init__(self, feed: list[Logged]) -> None:
-        self.prices: dict[str, tuple[Fraction, str, datetime]] = {}
+        self.prices: dict[str, tuple[str, str, datetime]] = {}
         self.fixings: dict[tuple[str, str], tuple[Fraction, datetime]] = {}
         for entry in feed:
             data = entry.event["data"]
             if entry.event["type"] == "market.price.ticked.v1":
-                price = (Fraction(data["price"]), data["currency"], _time(entry))
-                self.prices[data["symbol"]] = price
+                self.prices[data["symbol"]] = (data["price"], data["currency"], _time(entry))
             else:
                 pair = (data["base"], data["quote"])
                 self.fixings[pair] = (Fraction(data["rate"]), _time(entry))
@@ -285,17 +284,19 @@ class _Answer:
         self.accounts.append({**line, "balance": balance, "value": _money(worth, self.base)})
 
     def position(self, held: Holding) -> None:
-        price, priced_in, time = self.market.prices.get(held.symbol, (None, None, None))
+        ticked, priced_in, time = self.market.prices.get(held.symbol, (None, None, None))
         worth: Fraction | None = Fraction(0)
         market: Fraction | None = Fraction(0)
-        shown_price = price if priced_in == held.currency else None
-        if held.quantity and price is None:
+        shown = ticked if priced_in == held.currency else None
+        if held.quantity and (ticked is None or priced_in is None):
             worth = market = None
             self.missing.add(("price", held.symbol))
-        elif held.quantity and price is not None and priced_in is not None:
-            shown_price = self._convert(price, priced_in, held.currency)
-            market = None if shown_price is None else shown_price * held.quantity
-            worth = self._count(held.category, "vyomo", price * held.quantity, priced_in)
+        elif held.quantity and ticked is not None and priced_in is not None:
+            price = self._convert(Fraction(ticked), priced_in, held.currency)
+            shown = shown or _plain(price)
+            market = None if price is None else price * held.quantity
+            native = Fraction(ticked) * held.quantity
+            worth = self._count(held.category, "vyomo", native, priced_in)
         gain = None if market is None else market - held.quantity * held.unit_cost
         self.positions.append(
             {
@@ -305,7 +306,7 @@ class _Answer:
                 "category": held.category,
                 "quantity": _plain(held.quantity),
                 "averageCost": _plain(held.unit_cost),
-                "price": _plain(shown_price),
+                "price": shown,
                 "priceTime": time and time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
                 "currency": held.currency,
                 "marketValue": _money(market, held.currency),

@@ -144,7 +144,7 @@ def _position(line: PositionLine, price: Price | None, sums: _Sums) -> dict[str,
         "category": line.category,
         "quantity": exact.unit(line.quantity),
         "averageCost": exact.unit(line.cost / line.quantity if line.quantity else ZERO),
-        "price": None if unit_price is None else exact.unit(unit_price),
+        "price": _shown_price(line, price, unit_price),
         "priceTime": None if price is None else rfc3339(price.time),
         "currency": line.currency,
         "marketValue": _shown(market, line.currency),
@@ -154,6 +154,13 @@ def _position(line: PositionLine, price: Price | None, sums: _Sums) -> dict[str,
         "dividends": exact.money(line.dividends, line.currency),
         "fees": exact.money(line.fees, line.currency),
     }
+
+
+def _shown_price(line: PositionLine, price: Price | None, converted: Fraction | None) -> str | None:
+    """As it was ticked, with its own decimals, unless it had to be converted."""
+    if price is not None and price.currency == line.currency:
+        return f"{price.price.copy_abs():f}"
+    return None if converted is None else exact.unit(converted)
 
 
 def _shown(amount: Fraction | None, currency: str) -> str | None:

@@ -14,8 +14,9 @@ from projections.store import RowsRefused, Unavailable
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
 
-#: SQLSTATE classes of values that will be refused again however often they are sent.
-_DATA_CLASSES = ("22", "23")
+#: SQLSTATE classes of values that will be refused again however often they are sent: data,
+#: constraints, and limits of the program, such as a key too long for an index.
+_DATA_CLASSES = ("22", "23", "54")
 
 #: SQLSTATE classes that speak of the server's state: connection, rollback by concurrency,
 #: resources, operator intervention, system error, read-only transaction (25006).
