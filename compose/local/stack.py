@@ -148,6 +148,8 @@ def _launch(
             if "in use" not in str(error) or attempt == _PORT_ATTEMPTS_MAX:
                 raise
         except BaseException:
+            # Ctrl-C too: a detached supervisor hears of it from nobody else.
+            supervisor.terminate()
             _part(supervisor)
             raise
         else:

