@@ -30,7 +30,7 @@ _COUNTS = {
     "accounts": "select count(*) from accounts",
     "positions": "select count(*) from positions",
     "notifications": "select count(*) from notifications",
-    "executions": "select count(*) from executions",
+    "executions": "select count(*) from rule_executions",
     "dead letters": "select count(*) from dead_letters where state = 'open'",
 }
 
