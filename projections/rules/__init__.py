@@ -1,0 +1,1 @@
+"""Rule triggers: what people asked to happen when something happens."""
