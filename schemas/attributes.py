@@ -53,8 +53,13 @@ def _text(label: str, read: Any, **schema: Any) -> Scalar:
     return Scalar(label, read, str, str, tuple({"type": "string", **schema}.items()))
 
 
-Name = Annotated[str, _text("name", name, minLength=1)]
-EventId = Annotated[str, _text("id", event_id, minLength=1, maxLength=limits.id_length_max)]
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+
+Name = Annotated[str, _text("name", name, minLength=1, pattern=_NO_CONTROLS)]
+EventId = Annotated[
+    str,
+    _text("id", event_id, minLength=1, maxLength=limits.id_length_max, pattern=_NO_CONTROLS),
+]
 Sequence = Annotated[str, _text("sequence", sequence, pattern="^[0-9]{1,19}$")]
 JsonMedia = Annotated[str, _text("media type", json_media)]
 

@@ -207,9 +207,9 @@ Day = Annotated[date, DAY]
 Instant = Annotated[datetime, INSTANT]
 
 #: The name of something: compared as it stands, never empty.
-Id = Annotated[str, Field(min_length=1)]
+Id = Annotated[str, Field(min_length=1, max_length=limits.text_length_max)]
 #: Any text, also an empty one.
-Text = str
+Text = Annotated[str, Field(max_length=limits.text_length_max)]
 
 #: JSON integers.
 Count = Annotated[int, Field(ge=0, le=limits.integer_max)]
