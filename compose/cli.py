@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from compose.commands import demo, import_, migrate, simulate, topics, up, worker
+from compose.commands import demo, gateway, import_, migrate, simulate, topics, up, worker
 from compose.errors import CommandError
 from compose.local import commands as local
 
@@ -28,6 +28,7 @@ app.command("keep", hidden=True)(up.keep)
 app.command("demo")(demo.demo)
 app.command("migrate")(migrate.migrate)
 app.command("worker")(worker.worker)
+app.command("gateway")(gateway.gateway)
 app.command("simulate")(simulate.simulate)
 app.command("import")(import_.import_)
 

@@ -1,0 +1,103 @@
+"""Answers: JSON, with what they reflect (`Streams-Position`) and what they are (`ETag`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.operations import POSITION_HEADER, Call
+from projections.batch import Partition
+from schemas.position import Position, PositionToken
+from schemas.topics import TOPICS, KeyKind, partition_of
+
+
+def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A body as JSON. It is somebody's own, so nobody between may keep it."""
+    return Response(
+        orjson.dumps(body),
+        status,
+        headers={"Cache-Control": "private, no-cache", **(headers or {})},
+        media_type="application/json",
+    )
+
+
+async def reading(
+    call: Call, projections: Iterable[str], read: Callable[[], Awaitable[Any]]
+) -> Response:
+    """Answer with what ``read`` finds, once these projections have reached the caller's position.
+
+    Raises:
+        Problem: 422, the position is not one; 503 (by `NotReached`), it is not reached in time.
+    """
+    progress, settings = call.parts.progress, call.parts.settings
+    wanted = call.token().positions
+    names = list(projections)
+    for name in names:
+        topics = call.parts.topics_of(name)
+        bearing = {Partition(*place): end for place, end in wanted.items() if place[0] in topics}
+        await progress.reached(name, bearing, settings.reached_seconds_max)
+    # Before the reading: what is read is at least this new.
+    reflected = _reflected(call, names)
+    body = orjson.dumps(await read())
+    return _conditional(call.request, body, {POSITION_HEADER: reflected.encode()})
+
+
+def written(
+    positions: Iterable[Position],
+    body: Any,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer a write that the log has; ``body`` None for 204."""
+    fields = {POSITION_HEADER: PositionToken.after(positions).encode(), **(headers or {})}
+    if body is None:
+        return Response(status_code=status, headers=fields)
+    return json_answer(body, status, fields)
+
+
+def etag_of(body: Any) -> str:
+    """The entity tag of a body."""
+    return _etag(orjson.dumps(body))
+
+
+def _etag(encoded: bytes) -> str:
+    return f'"{blake2b(encoded, digest_size=12).hexdigest()}"'
+
+
+def _conditional(request: Request, body: bytes, headers: dict[str, str]) -> Response:
+    etag = _etag(body)
+    fields = {"ETag": etag, "Cache-Control": "private, no-cache", **headers}
+    if _matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=fields)
+    return Response(body, headers=fields, media_type="application/json")
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    given = {part.strip().removeprefix("W/") for part in header.split(",")}
+    return "*" in given or etag in given
+
+
+def _reflected(call: Call, projections: Iterable[str]) -> PositionToken:
+    """The positions of all these projections that bear on the caller's own lines."""
+    least: dict[tuple[str, int], int] = {}
+    for name in projections:
+        for (topic, partition), end in call.parts.progress.positions(name).positions.items():
+            place = (topic, partition)
+            if _bears_on(call, topic, partition):
+                least[place] = min(end, least.get(place, end))
+    return PositionToken(least)
+
+
+def _bears_on(call: Call, topic: str, partition: int) -> bool:
+    known = TOPICS.get(topic)
+    if known is None or known.key is not KeyKind.USER:
+        return True
+    count = call.parts.hub.partition_counts.get(topic)
+    return count is None or partition == partition_of(call.user_id.encode(), count)

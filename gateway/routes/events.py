@@ -1,0 +1,203 @@
+"""``POST /api/events``: the way in for producers that speak HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import written
+from gateway.auth import PRODUCER
+from gateway.bodies import read_body
+from gateway.commands import append
+from gateway.metrics import Metrics
+from gateway.operations import Access, Call, Operation, Shape
+from gateway.problems import ErrorItem, Problem, malformed, wrong
+from schemas.codec import validate_json
+from schemas.envelope import Draft
+from schemas.errors import FieldError, InvalidEvent
+
+_STRUCTURED = "application/cloudevents+json"
+_BATCH = "application/cloudevents-batch+json"
+_LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+MEDIA_TYPES = ("application/json", _STRUCTURED, _BATCH, "application/x-ndjson")
+
+
+class CloudEvent(Shape):
+    """One event; `data` has the members of its type (`/schemas/{type}.json`)."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str
+    data: dict[str, Any]
+    subject: str | None = None
+    datacontenttype: str | None = None
+    userid: str | None = None
+    tenantid: str | None = None
+    sequence: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+
+
+class Accepted(Shape):
+    """An event that the log has."""
+
+    index: int
+    id: str
+    position: str
+
+
+class Rejected(Shape):
+    """An event that is not valid, with everything that is wrong with it."""
+
+    index: int
+    id: str | None
+    errors: list[ErrorItem]
+
+
+class Outcome(Shape):
+    """What became of each event, by its index in the request."""
+
+    accepted: list[Accepted]
+    rejected: list[Rejected]
+
+
+class _Given(NamedTuple):
+    """One event of a request as it came."""
+
+    value: bytes
+    headers: Sequence[tuple[str, str]]
+
+
+class EventsIn:
+    """The operation, with what it counts."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def post(self, call: Call) -> Response:
+        """Validate each event by itself, append the valid ones, answer when the log has them."""
+        body = await read_body(call.request, call.parts.settings.body_bytes_max)
+        given = _given(call.request, body)
+        if not given:
+            raise wrong(FieldError("", "there is no event in it"))
+        drafts: dict[int, Draft] = {}
+        rejected: list[dict[str, Any]] = []
+        for index, event in enumerate(given):
+            try:
+                drafts[index] = validate_json(
+                    event.value, event.headers, tenant=call.parts.settings.tenant
+                )
+            except InvalidEvent as error:
+                rejected.append(_rejection(index, event, error))
+        positions = await append(call.parts, list(drafts.values())) if drafts else []
+        self._metrics.events.labels("accepted").inc(len(drafts))
+        self._metrics.events.labels("rejected").inc(len(rejected))
+        accepted = [
+            {"index": index, "id": draft.id, "position": str(position)}
+            for (index, draft), position in zip(drafts.items(), positions, strict=True)
+        ]
+        outcome = {"accepted": accepted, "rejected": rejected}
+        if not accepted:
+            raise Problem(422, "no event is valid", members=outcome)
+        return written(positions, outcome, 207 if rejected else 202)
+
+
+def _given(request: Request, body: bytes) -> list[_Given]:
+    """The events of a request, whichever way they came.
+
+    Raises:
+        Problem: 400, the body does not parse.
+    """
+    headers = list(request.headers.items())
+    if not body.strip():
+        raise malformed("the body is empty")
+    if "ce-specversion" in request.headers or "ce-id" in request.headers:
+        _parsed(body)
+        return [_Given(body, headers)]
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media in _LINES:
+        return list(_of_lines(body.splitlines()))
+    if body.lstrip()[:1] == b"[" or media == _BATCH:
+        return [_structured(bytes(element)) for element in _elements(body)]
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) > 1 and _is_object(lines[0]):
+        return list(_of_lines(lines))
+    _parsed(body)
+    return [_Given(body, headers)]
+
+
+def _of_lines(lines: Iterable[bytes]) -> Iterable[_Given]:
+    # A line that does not parse is rejected by itself, as an event that is not valid.
+    return (_structured(line) for line in lines if line.strip())
+
+
+def _structured(value: bytes) -> _Given:
+    return _Given(value, [("content-type", _STRUCTURED)])
+
+
+def _elements(body: bytes) -> list[msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(f"the body is not a JSON array of events: {error}") from None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(f"the body is not JSON: {error}") from None
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _rejection(index: int, event: _Given, error: InvalidEvent) -> dict[str, Any]:
+    return {
+        "index": index,
+        "id": _id_of(event),
+        "errors": [{"path": path, "message": message} for path, message in error.errors],
+    }
+
+
+def _id_of(event: _Given) -> str | None:
+    for name, value in event.headers:
+        if name.lower() == "ce-id":
+            return value
+    try:
+        document = msgspec.json.decode(event.value)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def operations(metrics: Metrics) -> tuple[Operation, ...]:
+    """The operations, counting into these metrics."""
+    return (
+        Operation(
+            "POST",
+            "/api/events",
+            EventsIn(metrics).post,
+            "Append events: one, a JSON array or lines of JSON; structured or binary mode",
+            access=Access(scopes=(PRODUCER,)),
+            status=202,
+            answer=Outcome,
+            body=CloudEvent,
+            writes=True,
+            body_media_types=MEDIA_TYPES,
+            further=((207, Outcome),),
+        ),
+    )

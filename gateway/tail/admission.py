@@ -1,0 +1,115 @@
+"""Who may tail, and from where: one way for WebSocket and server-sent events."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.auth import Principal
+from gateway.seals import Seal
+from gateway.settings import TailSettings
+from gateway.tail.cursor import CURSOR_LENGTH_MAX, offsets_of
+from gateway.tail.history import History
+from gateway.tail.hub import Hub
+from gateway.tail.selection import patterns_of, selection_of, shape_of
+from gateway.tail.subscription import Start, Subscription
+from projections.store import Unavailable
+from schemas.errors import Invalid
+
+#: Of a close frame's reason (RFC 6455, 5.5.1).
+REASON_BYTES_MAX = 123
+
+#: The first byte of a payload that stands for one that is kept elsewhere.
+_KEPT = 0xFF
+_KEPT_ID_BYTES = 16
+
+#: Seconds that a client waits for a feed that is just starting.
+RUNNING_SECONDS_MAX = 5.0
+
+
+class Keeper(Protocol):
+    """Keeps payloads that are too long for a close frame, for all gateway processes."""
+
+    async def keep(self, kept_id: bytes, payload: bytes) -> None:
+        """Raises Unavailable."""
+
+    async def find(self, kept_id: bytes) -> bytes | None:
+        """What was kept, or None; raises Unavailable."""
+
+
+class Full(Exception):
+    """This process has as many tail clients as it takes."""
+
+
+class Admission:
+    """Makes subscriptions, and cursors that other processes understand."""
+
+    def __init__(self, hub: Hub, history: History, seal: Seal, keeper: Keeper) -> None:
+        self._hub = hub
+        self._history = history
+        self._seal = seal
+        self._keeper = keeper
+
+    @property
+    def settings(self) -> TailSettings:
+        return self._hub.settings
+
+    async def start_of(self, principal: Principal, place: str | None) -> Start | None:
+        """What ``from`` means: a cursor, ``earliest``, or ``latest`` (also when there is none).
+
+        Raises:
+            Invalid: the cursor is not one of this person.
+            Unavailable: it was kept elsewhere and can't be had now.
+        """
+        if place is None or place in ("", "latest"):
+            return None
+        if place == "earliest":
+            return Start(None)
+        if len(place) > CURSOR_LENGTH_MAX:
+            raise Invalid("is not a cursor of this gateway")
+        payload = self._seal.open(place, "tail", principal.user_id)
+        if payload[:1] == bytes((_KEPT,)):
+            kept = await self._keeper.find(payload[1:])
+            if kept is None:
+                raise Invalid("is a cursor that is not kept any more")
+            payload = kept
+        return Start(offsets_of(payload))
+
+    async def subscribe(self, principal: Principal, types: Sequence[str]) -> Subscription:
+        """A subscription of this person to these type patterns.
+
+        Raises:
+            Invalid: a pattern is none.
+            Full: no more clients are taken.
+            Unavailable: the log is not read now.
+        """
+        hub = self._hub
+        selection = selection_of(principal, patterns_of(types))
+        await hub.running(RUNNING_SECONDS_MAX)
+        if hub.clients >= hub.settings.clients_max:
+            raise Full
+        shape = shape_of(selection, hub.partitions)
+        user_id, seal = principal.user_id, self._seal
+        return Subscription(
+            hub,
+            selection,
+            shape,
+            lambda payload: seal.close(payload, "tail", user_id),
+            self._history,
+        )
+
+    async def short_cursor(self, principal: Principal, payload: bytes) -> str:
+        """A cursor that fits into a close frame: itself, or a name under which it is kept.
+
+        Where it can be kept nowhere, the answer is a sentence: every message had a cursor, too.
+        """
+        whole = self._seal.close(payload, "tail", principal.user_id)
+        if len(whole) <= REASON_BYTES_MAX:
+            return whole
+        kept_id = secrets.token_bytes(_KEPT_ID_BYTES)
+        try:
+            await self._keeper.keep(kept_id, payload)
+        except Unavailable:
+            return "too slow; go on from the cursor of the last message"
+        return self._seal.close(bytes((_KEPT,)) + kept_id, "tail", principal.user_id)

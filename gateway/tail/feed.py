@@ -1,0 +1,119 @@
+"""The feed: the one consumer of this process, reading every topic for all clients together.
+
+It has no consumer group: groups share partitions out, and every gateway process needs them all.
+It begins at the end of the log; what was before is read by those who ask for it (`history`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+
+from gateway.log import Place
+from gateway.tail.cursor import NUMBERED_TOPICS
+from gateway.tail.hub import Hub
+from gateway.tail.kafka import Consumer, LogChanged, Tp, consumer, ends_of, translated
+from gateway.tail.message import messages_of
+from projections.backoff import until_available
+from projections.store import Unavailable
+
+logger = logging.getLogger(__name__)
+
+#: Records taken from the client at once: some milliseconds of work between other tasks.
+RECORDS_MAX = 500
+POLL_MS = 1_000
+
+
+class Feed:
+    """Reads the log into the hub until cancelled, and knows where the log ends."""
+
+    def __init__(self, kafka: str, tenant: str, hub: Hub) -> None:
+        self._kafka = kafka
+        self._tenant = tenant
+        self._hub = hub
+        self._consumer: Consumer | None = None
+
+    # `Ends`, for those who write ----------------------------------------------------------
+
+    def partitions(self, topic: str) -> int:
+        return self._hub.partitions(topic)
+
+    async def ends(self, places: Collection[Place]) -> Mapping[Place, int]:
+        if self._consumer is None:
+            raise Unavailable(self._hub.down or "the log has not been read yet")
+        return await ends_of(self._consumer, places)
+
+    # ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read for ever. Lost infrastructure is waited for; clients then come again by cursor."""
+        while True:
+            await until_available("tail", self._read)
+
+    async def _read(self) -> None:
+        try:
+            async with consumer(self._kafka, "gateway-tail") as client:
+                partitions = await _partitions(client)
+                places = [(t, p) for t, count in partitions.items() for p in range(count)]
+                ends = await ends_of(client, places)
+                client.assign([Tp(*place) for place in places])
+                for place, end in ends.items():
+                    client.seek(Tp(*place), end)
+                self._hub.start(partitions, ends)
+                self._consumer = client
+                logger.info("the tail follows %d partitions", len(places))
+                await self._follow(client, partitions)
+        except LogChanged as error:
+            logger.warning("the log is another one than before, the tail begins anew: %s", error)
+            self._hub.stop("the log has changed")
+        except Unavailable as error:
+            self._hub.stop(str(error))
+            raise
+        finally:
+            self._consumer = None
+
+    async def _follow(self, client: Consumer, partitions: Mapping[str, int]) -> None:
+        hub = self._hub
+        while True:
+            async with translated():
+                batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            for tp, records in batches.items():
+                hub.publish(messages_of(records, partitions, self._tenant, hub.sessions))
+                if records:
+                    hub.passed((tp.topic, tp.partition), records[-1].offset + 1)
+            # Let readers send before more is taken in.
+            await asyncio.sleep(0)
+
+
+async def _partitions(client: Consumer) -> dict[str, int]:
+    """The number of partitions of each topic; raises Unavailable if one is missing."""
+    async with translated():
+        # Asks for all topics: asking for one by name may create it.
+        await client.topics()
+    counts: dict[str, int] = {}
+    for topic in NUMBERED_TOPICS:
+        found = client.partitions_for_topic(topic)
+        if not found:
+            raise Unavailable(f"the topic {topic} does not exist yet")
+        counts[topic] = max(found) + 1
+    return counts
+
+
+@asynccontextmanager
+async def feeding(kafka: str, tenant: str, hub: Hub) -> AsyncIterator[Feed]:
+    """A feed that runs for as long as the block lasts."""
+    feed = Feed(kafka, tenant, hub)
+    task = asyncio.create_task(feed.run(), name="tail feed")
+    task.add_done_callback(_report)
+    try:
+        yield feed
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("the tail's feed ended", exc_info=error)

@@ -1,0 +1,111 @@
+"""History: one client's own reading of the log, from its cursor to where the ring takes over.
+
+The pace is the client's: nothing is fetched before what was fetched has been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+
+from gateway.log import Place
+from gateway.tail.hub import Hub
+from gateway.tail.kafka import (
+    Consumer,
+    LogChanged,
+    Tp,
+    beginnings_of,
+    consumer,
+    ends_of,
+    translated,
+)
+from gateway.tail.message import Message, messages_of
+from schemas.topics import JOURNEYS
+
+RECORDS_MAX = 500
+POLL_MS = 200
+
+#: What was read of one place: its messages, and the offset to read on from.
+Read = tuple[Place, list[Message], int]
+
+
+class History:
+    """Reads the log in some places from some offsets on."""
+
+    def __init__(self, kafka: str, tenant: str, hub: Hub) -> None:
+        self._kafka = kafka
+        self._tenant = tenant
+        self._hub = hub
+
+    async def read(
+        self, offsets: Mapping[Place, int | None], first: Collection[Place]
+    ) -> AsyncGenerator[list[Read]]:
+        """What there is, from each offset (None: the beginning) on, for as long as it is asked.
+
+        Of the journeys, the places in ``first`` are read up to their end before the others, so
+        that it is known who is on which session when steps without a person come. Every
+        answer names all places, also those where nothing came.
+
+        Raises:
+            LogChanged: the log does not have these offsets.
+            Unavailable: the log does not answer.
+        """
+        async with consumer(self._kafka, "gateway-history") as client:
+            starts = await _starts(client, offsets)
+            client.assign([Tp(*place) for place in starts])
+            for place, offset in starts.items():
+                client.seek(Tp(*place), offset)
+            held = await self._hold(client, starts, first)
+            while True:
+                async with translated():
+                    batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+                read = dict(self._read(tp, records) for tp, records in batches.items())
+                # Of all places: one may end in records that are not for readers (transaction
+                # markers), and is passed without a message.
+                yield [
+                    (place, read.get(place, []), await client.position(Tp(*place)))
+                    for place in starts
+                ]
+                if held and await _passed(client, held.goals):
+                    client.resume(*held.paused)
+                    held = None
+
+    def _read(self, tp: Tp, records: list[object]) -> tuple[Place, list[Message]]:
+        hub = self._hub
+        messages = messages_of(records, hub.partition_counts, self._tenant, hub.sessions)
+        return (tp.topic, tp.partition), messages
+
+    async def _hold(
+        self, client: Consumer, starts: Mapping[Place, int], first: Collection[Place]
+    ) -> _Held | None:
+        others = [p for p in starts if p[0] == JOURNEYS.name and p not in first]
+        own = [p for p in starts if p[0] == JOURNEYS.name and p in first]
+        if not others or not own:
+            return None
+        goals = await ends_of(client, own)
+        paused = [Tp(*place) for place in others]
+        client.pause(*paused)
+        return _Held(paused, goals)
+
+
+class _Held:
+    def __init__(self, paused: list[Tp], goals: Mapping[Place, int]) -> None:
+        self.paused = paused
+        self.goals = goals
+
+
+async def _passed(client: Consumer, goals: Mapping[Place, int]) -> bool:
+    return all([await client.position(Tp(*place)) >= goal for place, goal in goals.items()])
+
+
+async def _starts(client: Consumer, offsets: Mapping[Place, int | None]) -> dict[Place, int]:
+    beginnings = await beginnings_of(client, offsets)
+    ends = await ends_of(client, offsets)
+    for place, offset in offsets.items():
+        if offset is not None and not beginnings[place] <= offset <= ends[place]:
+            topic, partition = place
+            raise LogChanged(
+                f"{topic}:{partition} has the offsets {beginnings[place]} to {ends[place]}"
+            )
+    return {
+        place: beginnings[place] if offset is None else offset for place, offset in offsets.items()
+    }

@@ -1,0 +1,81 @@
+"""The Kafka client of the tail, and where its errors get our names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from gateway.log import Place
+from projections.store import Unavailable
+
+#: What one answer of a broker may hold, per partition and in all: the memory of one reader.
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+PARTITION_FETCH_BYTES_MAX = 1024 * 1024
+
+#: A broker answers as soon as there is anything; without anything it holds the request this long.
+FETCH_WAIT_MS = 250
+
+REQUEST_SECONDS_MAX = 5.0
+
+Consumer = Any
+Tp = TopicPartition
+
+
+class LogChanged(Exception):
+    """The log does not have these offsets: it is another log, or its beginning has moved."""
+
+
+@asynccontextmanager
+async def consumer(kafka: str, name: str) -> AsyncIterator[Consumer]:
+    """A consumer without a group that sees committed records only; closed with the block.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    client = AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        client_id=name,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        fetch_max_bytes=FETCH_BYTES_MAX,
+        max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+        request_timeout_ms=int(REQUEST_SECONDS_MAX * 1000),
+    )
+    try:
+        async with translated():
+            await client.start()
+        yield client
+    finally:
+        await client.stop()
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Errors of the driver become ours."""
+    try:
+        yield
+    except OffsetOutOfRangeError as error:
+        raise LogChanged(str(error)) from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
+
+
+async def ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
+    """The next offset of each place; raises Unavailable."""
+    async with translated():
+        found = await client.end_offsets([Tp(*place) for place in places])
+    return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+async def beginnings_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
+    """The first offset that each place still has; raises Unavailable."""
+    async with translated():
+        found = await client.beginning_offsets([Tp(*place) for place in places])
+    return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
