@@ -15,7 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from compose.local import state
-from compose.local.service import Child, Command
+from compose.local.service import Child, Command, Server
 
 GATEWAY_PORT = 4025
 
@@ -27,7 +27,6 @@ def environment_of(folder: Path, addresses: Mapping[str, str], partitions: int) 
     """The settings of a process that serves the stack in this folder."""
     return {
         "STREAMS_LOCAL_FOLDER": str(folder),
-        "STREAMS_FOLDER": str(folder),
         "STREAMS_KAFKA": addresses["kafka"],
         "STREAMS_POSTGRES": addresses["postgres"],
         "STREAMS_CLICKHOUSE": addresses["clickhouse"],
@@ -67,11 +66,11 @@ class Gateway:
     env: Mapping[str, str]
     port: int = GATEWAY_PORT
     name: str = "gateway"
+    url: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Nothing is needed before the start."""
@@ -104,8 +103,9 @@ def serving(folder: Path, env: Mapping[str, str], port: int) -> Iterator[list[Ch
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     children: list[Child] = []
+    servers: tuple[Server, ...] = (Worker(folder, env), Gateway(folder, env, port))
     try:
-        for server in (Worker(folder, env), Gateway(folder, env, port)):
+        for server in servers:
             children.append(Child(server, logs))
         for child in children:
             child.wait_ready()

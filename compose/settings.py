@@ -57,9 +57,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 def _of_local_stack(environ: Mapping[str, str]) -> dict[str, str]:
     from compose.local import state
 
-    folder = state.folder_of(
-        Path(environ["STREAMS_FOLDER"]) if "STREAMS_FOLDER" in environ else None
-    )
+    named = environ.get(state.FOLDER_VARIABLE)
+    folder = state.folder_of(Path(named) if named else None)
     running = state.running(folder)
     if running is None:
         return {}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from schemas.codec import Record
 from schemas.envelope import Event
+from schemas.fast import Record
 from schemas.position import Position
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from projections.backoff import until_available
 from projections.batch import Batch, DeadLetter, Partition
 from projections.store import Index
-from schemas.codec import Record, Unreadable, decode_batch
+from schemas.codec import Unreadable, decode_batch
 from schemas.envelope import Event
+from schemas.fast import Record
 from schemas.position import Position
 from schemas.topics import TOPICS, KeyKind
 
@@ -65,9 +66,7 @@ class Intake:
             for part, items in zip(fetched, decoded, strict=True)
         ]
 
-    async def _judge(
-        self, events: Sequence[Event], letters: Sequence[DeadLetter]
-    ) -> set[Position]:
+    async def _judge(self, events: Sequence[Event], letters: Sequence[DeadLetter]) -> set[Position]:
         if not events and not letters:
             return set()
         numbers = await until_available(

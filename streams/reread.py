@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from projections.batch import Batch, Move
 from projections.intake import Fetched, Intake
 from projections.store import Unavailable
-from schemas.codec import Record
+from schemas.fast import Record
 
 #: Milliseconds that one fetch may wait for records.
 FETCH_WAIT_MS = 200

@@ -85,9 +85,10 @@ def _run(
         live.send_history()
         if stop.is_set():
             return
-        mint = lambda user, scopes: tokens.mint(  # noqa: E731
-            key, user, scopes, tenant=settings.tenant, ttl_seconds=86_400
-        )
+
+        def mint(user: str, scopes: list[str]) -> str:
+            return tokens.mint(key, user, scopes, tenant=settings.tenant, ttl_seconds=86_400)
+
         lines = _lines(stack, port, mint(live.some_person(), ["analyst", "operator"]), live)
         with live.sending():
             asyncio.run(_watch(stack, port, mint, lines, stop))

@@ -70,9 +70,11 @@ def test_funnels_agree(simulated: System, logged: list[Logged], name: str) -> No
     assert told["people"] == again["people"]
     for mine, theirs in zip(told["steps"], again["steps"], strict=True):
         for field, value in theirs.items():
-            assert mine[field] == (
-                pytest.approx(value) if isinstance(value, float) else value
-            ), (field, mine, theirs)
+            assert mine[field] == (pytest.approx(value) if isinstance(value, float) else value), (
+                field,
+                mine,
+                theirs,
+            )
 
 
 def facts(logged: list[Logged]) -> list[Fact]:

@@ -1,0 +1,177 @@
+"""SIGKILL in the middle of fifty thousand events: afterwards every table is what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import clickhouse_connect
+import pytest
+
+from projections.catalog import row_projections
+from projections.memory import MemoryIndex, MemoryStore, apply_to
+from projections.projection import Projection
+from projections.projector import Projector
+from projections.tables import Table
+from schemas.codec import RawRecord, decode_batch
+from schemas.envelope import Event, idempotency_key
+from schemas.limits import partitions_embedded
+from schemas.topics import TOPICS
+from tests.e2e.conftest import send_simulation
+from tests.e2e.system import System, await_true, event_of, whole_system
+
+KILLS = 3
+EVENTS_MIN = 50_000
+
+
+@pytest.fixture(scope="module")
+def survived(system_folder: Path) -> Any:
+    """A system whose worker was killed again and again while a history was sent."""
+    with whole_system(system_folder / "killed") as system:
+        sent: list[int] = []
+
+        def send() -> None:
+            sent.append(send_simulation(system, people=150, months=6))
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        for number in range(1, KILLS + 1):
+            await_true(lambda n=number: applied(system) > n * 9_000, "the worker stands still")
+            system.kill_worker()
+            system.start_worker()
+        sender.join()
+        assert sent[0] >= EVENTS_MIN
+        system.rest()
+        yield system
+
+
+def applied(system: System) -> int:
+    """Events that the analytics projection has behind it."""
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(system.stack.postgres)
+        try:
+            total = await connection.fetchval("select sum(next_offset) from checkpoints")
+            return int(total or 0)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(scope="module")
+def log(survived: System) -> list[RawRecord]:
+    return [record for record in survived.log() if record.topic != "dead-letters"]
+
+
+def test_every_table_of_postgres_is_what_the_log_says(
+    survived: System, log: list[RawRecord]
+) -> None:
+    for projection in row_projections():
+        expected = asyncio.run(refolded(projection, log))
+        for table in projection.tables:
+            found = asyncio.run(rows_of(survived, table))
+            wanted = {table.key_of(row): row for row in expected.table(table)}
+            assert found == wanted, (projection.name, table.name)
+
+
+async def refolded(projection: Projection, log: list[RawRecord]) -> MemoryStore:
+    """The log folded in memory: commands first, one partition after the other, whole."""
+    counts = dict.fromkeys(TOPICS, partitions_embedded)
+    events = [e for e in decode_batch(log, partitions=counts) if isinstance(e, Event)]
+    places: dict[tuple[str, int], list[Event]] = {}
+    for event in events:
+        places.setdefault(event.position[:2], []).append(event)
+    store, index = MemoryStore(), MemoryIndex()
+    projector = Projector(projection, store)
+    order = sorted(places, key=lambda place: (place[0] != "app.commands", place))
+    for place in order:
+        if place[0] in projection.topics:
+            await apply_to(projector, places[place], index)
+    return store
+
+
+async def rows_of(system: System, table: Table[Any]) -> dict[Any, Any]:
+    from projections.postgres import statements
+
+    connection = await asyncpg.connect(system.stack.postgres)
+    try:
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        records = await connection.fetch(f"select {columns} from {table.name}")
+    finally:
+        await connection.close()
+    rows = [statements.row_of(table, record) for record in records]
+    return {table.key_of(row): row for row in rows}
+
+
+def test_first_positions_are_those_of_the_log(survived: System, log: list[RawRecord]) -> None:
+    first: dict[bytes, tuple[str, int, int]] = {}
+    for record in log:
+        event = event_of(record)
+        key = idempotency_key(event["source"], event["id"])
+        first.setdefault(key, (record.topic, record.partition, record.offset))
+
+    async def ask() -> dict[bytes, tuple[str, int, int]]:
+        connection = await asyncpg.connect(survived.stack.postgres)
+        try:
+            rows = await connection.fetch(
+                'select f.key, t.name, f.partition, f."offset" from first_positions f'
+                " join log_topics t on t.no = f.topic"
+            )
+        finally:
+            await connection.close()
+        return {row[0].bytes: (row[1], row[2], row[3]) for row in rows}
+
+    assert asyncio.run(ask()) == first
+
+
+def test_clickhouse_has_every_event_once_without_final(
+    survived: System, log: list[RawRecord]
+) -> None:
+    with clickhouse_connect.get_client(dsn=survived.stack.clickhouse) as client:
+        rows = client.query("select topic, partition, offset, id from events").result_rows
+        assert Counter(rows) == Counter(
+            (r.topic, r.partition, r.offset, event_of(r)["id"]) for r in log
+        )
+        for table, kind in (
+            ("transactions", "bfc.transaction.posted.v1"),
+            ("trades", "vyomo.trade.executed.v1"),
+            ("prices", "market.price.ticked.v1"),
+        ):
+            wanted = Counter(
+                (r.topic, r.partition, r.offset) for r in log if event_of(r)["type"] == kind
+            )
+            found = client.query(f"select topic, partition, offset from {table}").result_rows
+            assert Counter(found) == wanted, table
+
+
+def test_money_adds_up_in_clickhouse(survived: System, log: list[RawRecord]) -> None:
+    wanted: dict[tuple[str, str], Decimal] = {}
+    for record in log:
+        event = event_of(record)
+        if event["type"] == "bfc.transaction.posted.v1":
+            data = event["data"]
+            key = (data["currency"], data["direction"])
+            wanted[key] = wanted.get(key, Decimal(0)) + Decimal(data["amount"])
+    with clickhouse_connect.get_client(dsn=survived.stack.clickhouse) as client:
+        rows = client.query(
+            "select currency, direction, sum(amount) from transactions group by 1, 2"
+        ).result_rows
+    assert {(currency, direction): total for currency, direction, total in rows} == wanted
+
+
+def test_each_derived_event_is_in_its_topic_once(survived: System, log: list[RawRecord]) -> None:
+    derived = [r for r in log if TOPICS[r.topic].derived]
+    ids = Counter(event_of(record)["id"] for record in derived)
+    assert ids
+    assert max(ids.values()) == 1
+    expected: set[str] = set()
+    for projection in row_projections():
+        store = asyncio.run(refolded(projection, log))
+        expected |= {made.id for made in store.derived}
+    assert expected == set(ids)
