@@ -2,7 +2,8 @@
 
 Written from the contract's text (§4 and §7) and from nothing else; it shares no code with the
 projections. It keeps no state between questions: for every answer it goes through all events
-again, slowly and obviously.
+again, slowly and obviously. It takes valid events only, as an accepting reader of the log has
+them, and account updates that an account can take.
 
     events = [Logged(topic, partition, offset, json.loads(value)), ...]   # any order
     net_worth(events, "usr_17", currency="INR", as_of="2026-01-31")

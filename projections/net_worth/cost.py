@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from msgspec.structs import replace
 
-from projections.net_worth.exact import ZERO, as_text, bounded, of_text
+from projections.net_worth.exact import as_text, bounded, of_text
 from projections.net_worth.tables import Book, Entry, Lot
-from schemas.numbers import EXACT
+from schemas.numbers import EXACT, ZERO, plain
 
 Books = tuple[Book, ...]
 
@@ -47,51 +47,53 @@ def realised(book: Book) -> Fraction:
 
 def realised_by_lots(book: Book) -> Fraction:
     """Gains of what was closed, first in first out, before fees and dividends."""
-    held = sum((of_text(lot.quantity) * of_text(lot.unit_cost) for lot in book.lots), ZERO)
+    held = sum((of_text(lot.quantity) * of_text(lot.unit_cost) for lot in book.lots), Fraction(0))
     return Fraction(book.flow) + held
 
 
 def _trade(book: Book, entry: Entry) -> Book:
     assert entry.quantity is not None and entry.price is not None, "trades have both"
-    quantity, price = Fraction(entry.quantity), Fraction(entry.price)
+    paid = EXACT.multiply(entry.quantity, entry.price)
+    quantity = Fraction(entry.quantity)
     held, cost = of_text(book.quantity), of_text(book.cost)
     after = held + quantity
-    if held * quantity >= 0:
-        cost += quantity * price
-    elif after * held > 0:
+    # Signs are compared by numerators: products of fractions would be reduced first.
+    if held.numerator * quantity.numerator >= 0:
+        cost += Fraction(paid)
+    elif after.numerator * held.numerator > 0:
         cost = bounded(cost * after / held)
     else:
         # Closed, or turned over: the old cost is forgotten, what is left opens at this price.
-        cost = after * price
-    paid = EXACT.multiply(entry.quantity, entry.price)
+        cost = after * Fraction(entry.price)
     return replace(
         book,
         instrument=entry.instrument,
         quantity=as_text(after),
         cost=as_text(cost),
         flow=EXACT.subtract(book.flow, paid),
-        fees=EXACT.add(book.fees, entry.fee or Decimal(0)),
-        lots=_lots_after(book.lots, quantity, entry),
+        fees=EXACT.add(book.fees, entry.fee or ZERO),
+        lots=_lots_after(book.lots, quantity, entry, entry.price),
     )
 
 
-def _lots_after(lots: tuple[Lot, ...], quantity: Fraction, entry: Entry) -> tuple[Lot, ...]:
+def _lots_after(
+    lots: tuple[Lot, ...], quantity: Fraction, entry: Entry, price: Decimal
+) -> tuple[Lot, ...]:
     """Close the oldest lots of the other side; what no lot is left for opens a new one."""
     closed = 0
     for lot in lots:
         held = of_text(lot.quantity)
-        if not quantity or held * quantity > 0:
+        if not quantity or held.numerator * quantity.numerator > 0:
             break
         left = held + quantity
-        if left * held > 0:
+        if left.numerator * held.numerator > 0:
             return (replace(lot, quantity=as_text(left)), *lots[closed + 1 :])
         quantity = left
         closed += 1
     rest = lots[closed:]
     if not quantity:
         return rest
-    price = Fraction(entry.price or 0)
-    return (*rest, Lot(as_text(quantity), as_text(price), entry.time, entry.event_id))
+    return (*rest, Lot(as_text(quantity), plain(price), entry.time, entry.event_id))
 
 
 def _split(book: Book, ratio: Fraction) -> Book:

@@ -1,6 +1,5 @@
 -- All reads of net worth. Each asks for one person's rows by the head of their primary key, or for
--- shared market data by symbol or pair; $2 and $3 are the moment asked for: the day and its end in
--- UTC, null for now. Columns stand in the order of the rows' fields.
+-- shared market data by symbol or pair. Columns stand in the order of the rows' fields.
 
 -- name: accounts
 select user_id, platform, account, kind, currency, name, institution, holds_cash, opened_at,
@@ -42,7 +41,7 @@ select p.symbol, p.day, p.price, p.currency, p.time, p.log_offset
 from unnest($1::text[]) as held(symbol)
 cross join lateral (
     select * from prices
-    where prices.symbol = held.symbol and ($2::date is null or prices.day <= $2)
+    where prices.symbol = held.symbol and prices.day <= coalesce($2::date, 'infinity')
     order by prices.day desc
     limit 1
 ) p

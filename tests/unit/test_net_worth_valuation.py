@@ -81,9 +81,8 @@ def test_what_has_no_rate_is_left_out_and_listed_never_taken_as_one_or_zero() ->
 def test_what_has_no_price_is_left_out_and_listed() -> None:
     figures = value(Holdings((), (position(),)), {}, Rates([]), "USD")
     (line,) = figures["positions"]
-    assert [
-        line[name] for name in ("price", "priceTime", "marketValue", "value", "unrealised")
-    ] == [None] * 5
+    blank = ("price", "priceTime", "marketValue", "value", "unrealised")
+    assert {line[name] for name in blank} == {None}
     assert line["averageCost"] == "10"
     assert figures["missing"] == [{"kind": "price", "symbol": "AAPL"}]
     assert figures["byCategory"] == figures["byPlatform"] == {}
