@@ -23,9 +23,7 @@ class MemoryIndex:
         self.first: dict[UUID, Position] = {}
         self.unreadable: dict[Position, DeadLetter] = {}
 
-    async def judge(
-        self, events: Sequence[Event], unreadable: Sequence[DeadLetter]
-    ) -> set[int]:
+    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
         for letter in unreadable:
             self.unreadable.setdefault(letter.position, letter)
         duplicates = set()
@@ -39,7 +37,8 @@ class MemoryStore:
     """Rows, checkpoints, derived events, timers and dead letters in dictionaries."""
 
     def __init__(self) -> None:
-        self.rows: dict[Table[Any], dict[Key, Row]] = {}
+        #: Rows by table and load unit, as they are asked for.
+        self._units: dict[tuple[Table[Any], Key], dict[Key, Row]] = {}
         self.checkpoints: dict[tuple[str, Partition], Checkpoint] = {}
         self.derived: list[Draft] = []
         self.timers: dict[tuple[str, str, str], Timer] = {}
@@ -48,7 +47,12 @@ class MemoryStore:
 
     def table(self, table: Table[Any]) -> list[Any]:
         """All rows, in the order of their keys."""
-        rows = self.rows.get(table, {})
+        rows = {
+            key: row
+            for (of, _), unit in self._units.items()
+            if of is table
+            for key, row in unit.items()
+        }
         return [rows[key] for key in sorted(rows)]
 
     async def take(
@@ -70,7 +74,9 @@ class MemoryStore:
         depth = len(want.prefix)
         return [
             row
-            for key, row in self.rows.get(want.table, {}).items()
+            for key, row in self._units.get(
+                (want.table, want.prefix[: want.table.unit]), {}
+            ).items()
             if key[:depth] == want.prefix
             and (want.low is None or key[depth] >= want.low)
             and (want.high is None or key[depth] <= want.high)
@@ -85,8 +91,8 @@ class MemoryStore:
             if now != Checkpoint(move.start, move.epoch):
                 raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
         for table, changes in commit.changes.rows.items():
-            rows = self.rows.setdefault(table, {})
             for key, row in changes.items():
+                rows = self._units.setdefault((table, key[: table.unit]), {})
                 if row is None:
                     rows.pop(key, None)
                 else:
