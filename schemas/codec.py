@@ -163,7 +163,11 @@ def encode(draft: Draft, *, tenant: str = TENANT) -> bytes:
         value = msgspec.json.encode(document)
     except UnicodeEncodeError:
         raise InvalidEvent([FieldError("", "a text has a lone surrogate")]) from None
-    record = RawRecord(topic, 0, 0, key_of(draft), value, HEADERS, milliseconds(draft.time))
+    try:
+        key = key_of(draft)
+    except InvalidEvent:
+        key = None  # what is missing for it is found below, with everything else
+    record = RawRecord(topic, 0, 0, key, value, HEADERS, milliseconds(draft.time))
     decoded = decode_record(record, tenant=tenant)
     if isinstance(decoded, Unreadable):
         raise InvalidEvent(decoded.errors)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -55,6 +56,7 @@ class Compiled:
         return value
 
 
+@cache  # as many as there are models; equal structs must be of one class
 def compile_model(model: type[BaseModel]) -> Compiled:
     """Make the struct of a model."""
     columns: list[Any] = []
@@ -138,14 +140,24 @@ def _has_default_value(info: FieldInfo) -> bool:
 def _settle_of(shape: Shape, info: FieldInfo) -> Settle | None:
     if not _has_default_value(info):
         return shape.settle
-    settle = shape.settle
+    settle, default = shape.settle, _default_of(info)
 
     def filled(value: Any) -> Any:
         if value is UNSET:
-            return info.get_default(call_default_factory=True)
+            return default()
         return value if settle is None else settle(value)
 
     return filled
+
+
+def _default_of(info: FieldInfo) -> Callable[[], Any]:
+    default = info.get_default(call_default_factory=True)
+    if isinstance(default, BaseModel):
+        # Structs all the way down: one that was left out equals one that was written out.
+        compiled = compile_model(type(default))
+        written = default.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return lambda: compiled.convert(written)
+    return lambda: info.get_default(call_default_factory=True)
 
 
 def _shape(annotation: Any, metadata: Iterable[Any]) -> Shape:

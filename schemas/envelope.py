@@ -175,8 +175,17 @@ def key_of(draft: Draft) -> bytes:
     except (KeyError, AttributeError, TypeError):
         text = ""
     if not text:
-        raise InvalidEvent([FieldError("key", f"there is no {kind.value} to make the key of")])
+        raise InvalidEvent([FieldError(_KEY_PATHS[kind], "is required: it makes the key")])
     return text.encode()
+
+
+_KEY_PATHS = {
+    KeyKind.USER: "userid",
+    KeyKind.SYMBOL: "data.symbol",
+    KeyKind.PAIR: "data.base",
+    KeyKind.SESSION: "data.session",
+    KeyKind.ORIGINAL: "",
+}
 
 
 def _member(data: Any, name: str) -> str:

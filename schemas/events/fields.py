@@ -143,7 +143,7 @@ DAY = Scalar(
     "day",
     instants.day,
     date,
-    lambda value: value.strftime("%Y-%m-%d") if type(value) is date else str(value),
+    lambda value: str(value.isoformat()),
     (("type", "string"), ("format", "date")),
 )
 INSTANT = Scalar(
