@@ -10,7 +10,7 @@ from projections.batch import Batch, Checkpoint, DeadLetter, Partition
 from projections.projection import Projection
 from projections.projector import Outcome, Projector
 from projections.rows import Timer
-from projections.store import Commit, Fenced
+from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft, Event
 from schemas.position import Position
@@ -90,6 +90,7 @@ class MemoryStore:
             now = await self.checkpoint(commit.projection, move.place)
             if now != Checkpoint(move.start, move.epoch):
                 raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
+        encoded(commit.changes.derived)
         for table, changes in commit.changes.rows.items():
             for key, row in changes.items():
                 rows = self._units.setdefault((table, key[: table.unit]), {})

@@ -10,7 +10,9 @@ from uuid import UUID
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.rows import Changes
 from projections.tables import Row, Want
-from schemas.envelope import Event
+from schemas.codec import encode
+from schemas.envelope import Draft, Event
+from schemas.errors import InvalidEvent
 
 
 class Fenced(Exception):
@@ -39,6 +41,18 @@ class Commit:
     changes: Changes = field(default_factory=Changes)
     dead_letters: Sequence[DeadLetter] = ()
     resolved: Collection[UUID] = ()
+
+
+def encoded(drafts: Sequence[Draft]) -> list[bytes]:
+    """Derived events as they will stand in the log.
+
+    Raises:
+        RowsRefused: one is not valid. Its cause must become a dead letter; the line goes on.
+    """
+    try:
+        return [encode(draft) for draft in drafts]
+    except InvalidEvent as error:
+        raise RowsRefused(f"derives an event that is not valid: {error}") from error
 
 
 class Store(Protocol):

@@ -13,9 +13,8 @@ from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.postgres import queries, statements
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
-from projections.store import Commit, Fenced
+from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
-from schemas.codec import encode
 from schemas.envelope import CONTENT_TYPE, Event, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "store.sql")
@@ -221,12 +220,13 @@ async def _write_timers(connection: Connection, projection: str, changes: Change
 async def _write_derived(connection: Connection, changes: Changes) -> None:
     drafts = changes.derived
     if drafts:
+        values = encoded(drafts)
         await connection.execute(
             _sql["write_derived"],
             [draft.id for draft in drafts],
             [topic_of(draft).name for draft in drafts],
             [key_of(draft) for draft in drafts],
-            [encode(draft) for draft in drafts],
+            values,
             CONTENT_TYPE.encode(),
         )
 
