@@ -31,3 +31,14 @@ class Ends(Protocol):
 
     async def ends(self, places: Collection[Place]) -> Mapping[Place, int]:
         """The next offset of each place; raises Unavailable."""
+
+
+class Follower(Ends, Protocol):
+    """Somebody who reads along."""
+
+    async def caught_up(self, places: Collection[Place]) -> None:
+        """Return once everything is read that was in these places when this was asked.
+
+        Raises:
+            Unavailable: the log does not answer, or reading is too far behind.
+        """

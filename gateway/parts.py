@@ -64,7 +64,6 @@ def connecting(open_log: OpenLog) -> Connect:
     async def connect(settings: Settings) -> AsyncIterator[Parts]:
         hub = Hub(settings.tail)
         seal = Seal(settings.seal_key)
-        history = History(settings.kafka, settings.tenant, hub)
         async with (
             open_pool(
                 settings.postgres, size_max=settings.pool_size_max, name="streams gateway"
@@ -74,6 +73,7 @@ def connecting(open_log: OpenLog) -> Connect:
             open_log() as log,
             feeding(settings.kafka, settings.tenant, hub) as feed,
         ):
+            history = History(settings.kafka, settings.tenant, hub, feed)
             yield Parts(
                 settings=settings,
                 pool=pool,
@@ -82,7 +82,7 @@ def connecting(open_log: OpenLog) -> Connect:
                 log=log,
                 ends=feed,
                 hub=hub,
-                admission=Admission(hub, history, seal, PostgresCursors(pool)),
+                admission=Admission(hub, feed, history, seal, PostgresCursors(pool)),
                 seal=seal,
                 topics=projection_topics(),
             )

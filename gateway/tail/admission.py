@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.auth import Principal
+from gateway.log import Follower
 from gateway.seals import Seal
 from gateway.settings import TailSettings
 from gateway.tail.cursor import CURSOR_LENGTH_MAX, offsets_of
@@ -45,8 +46,11 @@ class Full(Exception):
 class Admission:
     """Makes subscriptions, and cursors that other processes understand."""
 
-    def __init__(self, hub: Hub, history: History, seal: Seal, keeper: Keeper) -> None:
+    def __init__(
+        self, hub: Hub, follower: Follower, history: History, seal: Seal, keeper: Keeper
+    ) -> None:
         self._hub = hub
+        self._follower = follower
         self._history = history
         self._seal = seal
         self._keeper = keeper
@@ -90,6 +94,8 @@ class Admission:
         if hub.clients >= hub.settings.clients_max:
             raise Full
         shape = shape_of(selection, hub.partitions)
+        # What was in the log before is history, what comes after is live, to the event.
+        await self._follower.caught_up(shape.places)
         user_id, seal = principal.user_id, self._seal
         return Subscription(
             hub,

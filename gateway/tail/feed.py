@@ -14,7 +14,17 @@ from contextlib import asynccontextmanager
 from gateway.log import Place
 from gateway.tail.cursor import NUMBERED_TOPICS
 from gateway.tail.hub import Hub
-from gateway.tail.kafka import Consumer, LogChanged, Tp, consumer, ends_of, translated
+from gateway.tail.kafka import (
+    Consumer,
+    LogChanged,
+    Tp,
+    consumer,
+    end_seen,
+    near_ends_of,
+    readable_end,
+    stands_at,
+    translated,
+)
 from gateway.tail.message import messages_of
 from projections.backoff import until_available
 from projections.store import Unavailable
@@ -23,7 +33,27 @@ logger = logging.getLogger(__name__)
 
 #: Records taken from the client at once: some milliseconds of work between other tasks.
 RECORDS_MAX = 500
-POLL_MS = 1_000
+POLL_MS = 100
+
+#: How long somebody who asks for the ends waits for the feed to stand there.
+ENDS_SECONDS_MAX = 5.0
+
+#: How long the feed looks for the very end before it begins.
+BEGIN_SECONDS_MAX = 2.0
+
+
+class Pulse:
+    """Wakes all who wait, each time that something may have changed."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def beat(self) -> None:
+        passed, self._next = self._next, asyncio.Event()
+        passed.set()
+
+    async def wait(self) -> None:
+        await self._next.wait()
 
 
 class Feed:
@@ -34,6 +64,7 @@ class Feed:
         self._tenant = tenant
         self._hub = hub
         self._consumer: Consumer | None = None
+        self._moved = Pulse()
 
     # `Ends`, for those who write ----------------------------------------------------------
 
@@ -41,9 +72,33 @@ class Feed:
         return self._hub.partitions(topic)
 
     async def ends(self, places: Collection[Place]) -> Mapping[Place, int]:
-        if self._consumer is None:
+        client = self._consumer
+        if client is None:
             raise Unavailable(self._hub.down or "the log has not been read yet")
-        return await ends_of(self._consumer, places)
+        near = await near_ends_of(client, places)
+        # Once the feed stands there it has been answered with the last batch, and so with an end
+        # that lies behind everything that was in the log when this was asked.
+        await self._passed(client, near)
+        return {place: max(end, end_seen(client, place)) for place, end in near.items()}
+
+    async def caught_up(self, places: Collection[Place]) -> None:
+        """Return once everything that readers could see when this was asked is in the hub.
+
+        Raises:
+            Unavailable: the log does not answer, or the feed is too far behind.
+        """
+        await self.ends(places)
+        client = self._consumer
+        if client is not None:
+            await self._passed(client, {place: readable_end(client, place) for place in places})
+
+    async def _passed(self, client: Consumer, goals: Mapping[Place, int]) -> None:
+        try:
+            async with asyncio.timeout(ENDS_SECONDS_MAX):
+                while not await _has_passed(client, goals):
+                    await self._moved.wait()
+        except TimeoutError:
+            raise Unavailable("the tail is too far behind the log") from None
 
     # ---------------------------------------------------------------------------------------
 
@@ -57,10 +112,7 @@ class Feed:
             async with consumer(self._kafka, "gateway-tail") as client:
                 partitions = await _partitions(client)
                 places = [(t, p) for t, count in partitions.items() for p in range(count)]
-                ends = await ends_of(client, places)
-                client.assign([Tp(*place) for place in places])
-                for place, end in ends.items():
-                    client.seek(Tp(*place), end)
+                ends = await _begin_at_end(client, places)
                 self._hub.start(partitions, ends)
                 self._consumer = client
                 logger.info("the tail follows %d partitions", len(places))
@@ -83,8 +135,35 @@ class Feed:
                 hub.publish(messages_of(records, partitions, self._tenant, hub.sessions))
                 if records:
                     hub.passed((tp.topic, tp.partition), records[-1].offset + 1)
+            self._moved.beat()
             # Let readers send before more is taken in.
             await asyncio.sleep(0)
+
+
+async def _begin_at_end(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
+    """Assign all places and stand at their ends; what is read on the way was there before."""
+    near = await near_ends_of(client, places)
+    client.assign([Tp(*place) for place in places])
+    for place, end in near.items():
+        client.seek(Tp(*place), end)
+    goals: dict[Place, int] = {}
+    deadline = asyncio.get_running_loop().time() + BEGIN_SECONDS_MAX
+    while asyncio.get_running_loop().time() < deadline:
+        async with translated():
+            await client.getmany(timeout_ms=POLL_MS)
+        for place in places:
+            if place not in goals and client.highwater(Tp(*place)) is not None:
+                goals[place] = readable_end(client, place)
+        if len(goals) == len(places) and await _has_passed(client, goals):
+            break
+    return {place: await stands_at(client, place) for place in places}
+
+
+async def _has_passed(client: Consumer, goals: Mapping[Place, int]) -> bool:
+    for place, goal in goals.items():
+        if await stands_at(client, place) < goal:
+            return False
+    return True
 
 
 async def _partitions(client: Consumer) -> dict[str, int]:

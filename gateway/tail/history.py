@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 
-from gateway.log import Place
+from gateway.log import Ends, Place
 from gateway.tail.hub import Hub
 from gateway.tail.kafka import (
     Consumer,
@@ -15,7 +15,6 @@ from gateway.tail.kafka import (
     Tp,
     beginnings_of,
     consumer,
-    ends_of,
     translated,
 )
 from gateway.tail.message import Message, messages_of
@@ -31,10 +30,11 @@ Read = tuple[Place, list[Message], int]
 class History:
     """Reads the log in some places from some offsets on."""
 
-    def __init__(self, kafka: str, tenant: str, hub: Hub) -> None:
+    def __init__(self, kafka: str, tenant: str, hub: Hub, ends: Ends) -> None:
         self._kafka = kafka
         self._tenant = tenant
         self._hub = hub
+        self._ends = ends
 
     async def read(
         self, offsets: Mapping[Place, int | None], first: Collection[Place]
@@ -50,7 +50,7 @@ class History:
             Unavailable: the log does not answer.
         """
         async with consumer(self._kafka, "gateway-history") as client:
-            starts = await _starts(client, offsets)
+            starts = await self._starts(client, offsets)
             client.assign([Tp(*place) for place in starts])
             for place, offset in starts.items():
                 client.seek(Tp(*place), offset)
@@ -69,6 +69,22 @@ class History:
                     client.resume(*held.paused)
                     held = None
 
+    async def _starts(
+        self, client: Consumer, offsets: Mapping[Place, int | None]
+    ) -> dict[Place, int]:
+        beginnings = await beginnings_of(client, offsets)
+        ends = await self._ends.ends(offsets)
+        for place, offset in offsets.items():
+            if offset is not None and not beginnings[place] <= offset <= ends[place]:
+                topic, partition = place
+                raise LogChanged(
+                    f"{topic}:{partition} has the offsets {beginnings[place]} to {ends[place]}"
+                )
+        return {
+            place: beginnings[place] if offset is None else offset
+            for place, offset in offsets.items()
+        }
+
     def _read(self, tp: Tp, records: list[object]) -> tuple[Place, list[Message]]:
         hub = self._hub
         messages = messages_of(records, hub.partition_counts, self._tenant, hub.sessions)
@@ -81,7 +97,7 @@ class History:
         own = [p for p in starts if p[0] == JOURNEYS.name and p in first]
         if not others or not own:
             return None
-        goals = await ends_of(client, own)
+        goals = await self._ends.ends(own)
         paused = [Tp(*place) for place in others]
         client.pause(*paused)
         return _Held(paused, goals)
@@ -95,17 +111,3 @@ class _Held:
 
 async def _passed(client: Consumer, goals: Mapping[Place, int]) -> bool:
     return all([await client.position(Tp(*place)) >= goal for place, goal in goals.items()])
-
-
-async def _starts(client: Consumer, offsets: Mapping[Place, int | None]) -> dict[Place, int]:
-    beginnings = await beginnings_of(client, offsets)
-    ends = await ends_of(client, offsets)
-    for place, offset in offsets.items():
-        if offset is not None and not beginnings[place] <= offset <= ends[place]:
-            topic, partition = place
-            raise LogChanged(
-                f"{topic}:{partition} has the offsets {beginnings[place]} to {ends[place]}"
-            )
-    return {
-        place: beginnings[place] if offset is None else offset for place, offset in offsets.items()
-    }

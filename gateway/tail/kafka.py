@@ -67,11 +67,22 @@ async def translated() -> AsyncIterator[None]:
         raise Unavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
 
 
-async def ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
-    """The next offset of each place; raises Unavailable."""
+async def near_ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
+    """An offset in each place that lies at its end, or just behind the beginning of its last
+    batch: that is what Tansu names (Apache Kafka names the end). Raises Unavailable."""
     async with translated():
         found = await client.end_offsets([Tp(*place) for place in places])
     return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+async def stands_at(client: Consumer, place: Place) -> int:
+    """The next offset that an assigned consumer will read in this place."""
+    return int(await client.position(Tp(*place)))
+
+
+def end_seen(client: Consumer, place: Place) -> int:
+    """The end of the log that the last answer for this place told; 0 before the first."""
+    return client.highwater(Tp(*place)) or 0
 
 
 async def beginnings_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
@@ -79,3 +90,8 @@ async def beginnings_of(client: Consumer, places: Collection[Place]) -> Mapping[
     async with translated():
         found = await client.beginning_offsets([Tp(*place) for place in places])
     return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+def readable_end(client: Consumer, place: Place) -> int:
+    """The same without what stands in transactions that are still open."""
+    return client.last_stable_offset(Tp(*place)) or 0

@@ -7,6 +7,7 @@ cursor of a message is that vector just after it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -21,6 +22,8 @@ from gateway.tail.kafka import LogChanged
 from gateway.tail.message import Message
 from gateway.tail.selection import Selection
 from schemas.topics import JOURNEYS, partition_of
+
+logger = logging.getLogger(__name__)
 
 #: Messages taken from the ring at once; their texts are shared, so this is only references.
 RING_STEP = 500
@@ -194,7 +197,8 @@ class Subscription:
                         yield self._heartbeat()
                     if self._is_covered():
                         return
-        except LogChanged:
+        except LogChanged as error:
+            logger.info("a cursor of %s was refused: %s", self.selection.user_id, error)
             self.end(Ending.BAD_CURSOR)
         finally:
             self._hub.history_slots.release()
