@@ -19,18 +19,17 @@ FETCH_RECORDS_MAX = 20_000
 FETCH_BYTES_MAX = 4 << 20
 
 
-def create_app(crew: Crew, kafka: str, group: str, folder: Path) -> faust.App:
+def create_app(crew: Crew, group: str, folder: Path) -> faust.App:
     """A Faust app that gives the crew's projections their batches.
 
     Args:
         crew: owns the partitions and the lanes.
-        kafka: bootstrap servers, ``host:port`` separated by commas.
         group: the consumer group that shares the partitions.
         folder: where Faust keeps its own files.
     """
     app = faust.App(
         group,
-        broker=[f"kafka://{server}" for server in kafka.split(",")],
+        broker=[f"kafka://{server}" for server in crew.kafka.split(",")],
         store="memory://",
         datadir=str(folder),
         key_serializer="raw",

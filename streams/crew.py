@@ -60,7 +60,9 @@ class Crew:
         intake: Intake,
         waiting: Waiting,
         applied: Callable[[str], Applied],
+        kafka: str,
     ) -> None:
+        self.kafka = kafka
         self.projections = {projection.name: projection for projection in projections}
         self.appenders = {appender.name: appender for appender in appenders}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -48,6 +48,10 @@ class Outbox(Protocol):
 
     async def settle(self, seqs: list[int]) -> None: ...
 
+    async def topics(self) -> set[str]: ...
+
+    async def settle_published(self, published: set[tuple[str, str]]) -> int: ...
+
     async def fire_timers(self, now: datetime, limit: int) -> int: ...
 
     async def next_due(self) -> datetime | None: ...
@@ -140,14 +144,10 @@ def _drop(producer: Producer) -> None:
 
 async def _forget_published(outbox: Outbox, kafka: str) -> None:
     """Settle what the last leader published and could not settle any more."""
-    owed = await outbox.pending(ROUND_RECORDS_MAX)
-    if not owed:
-        return
-    published = await _published(kafka, {record.topic for record in owed})
-    known = [record.seq for record in owed if (record.topic, record.identity) in published]
-    if known:
-        logger.info("%d records had been published before", len(known))
-        await outbox.settle(known)
+    topics = await outbox.topics()
+    if topics:
+        known = await outbox.settle_published(await _published(kafka, topics))
+        logger.info("%d records had been published before", known)
 
 
 async def _published(kafka: str, topics: set[str]) -> set[tuple[str, str]]:

@@ -117,12 +117,14 @@ def log_ends(bootstrap: str) -> dict[tuple[str, int], int]:
     admin = _admin(bootstrap)
     counts = _partition_counts(admin, bootstrap)
     asked = {
-        TopicPartition(name, number): OffsetSpec.latest()
+        TopicPartition(name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
         for name, count in counts.items()
         for number in range(count)
     }
     found = admin.list_offsets(asked, request_timeout=ANSWER_SECONDS_MAX)
-    return {(place.topic, place.partition): future.result().offset for place, future in found.items()}
+    return {
+        (place.topic, place.partition): future.result().offset for place, future in found.items()
+    }
 
 
 def _admin(bootstrap: str) -> AdminClient:

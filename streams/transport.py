@@ -25,6 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from projections.batch import Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
+from streams.ends import true_end
 
 #: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
 #: flight per broker, so partitions that are caught up hold up the others for as long.
@@ -42,6 +43,10 @@ ROOM_SECONDS_MAX = 0.05
 class Assignment(Protocol):
     """What the transport asks of the worker."""
 
+    @property
+    def kafka(self) -> str:
+        """Bootstrap servers."""
+
     async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         """Own these partitions and no others; returns the offsets to read from."""
 
@@ -50,6 +55,9 @@ class Assignment(Protocol):
 
     def applied(self) -> Mapping[Partition, int]:
         """Where the slowest projection stands on each owned partition."""
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the worker with this error."""
 
 
 class Backlog:
@@ -204,7 +212,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
             wanted = sorted(consumer.partitions_for_topic(COMMANDS) or ())
             asked = [aiokafka.TopicPartition(COMMANDS, number) for number in wanted]
             found = await consumer.end_offsets(asked) if asked else {}
-            ends = {Partition(tp.topic, tp.partition): end for tp, end in found.items()}
+            ends = {
+                Partition(tp.topic, tp.partition): max(end, consumer.highwater(tp) or 0)
+                for tp, end in found.items()
+            }
         return records, positions, ends
 
 
@@ -236,8 +247,12 @@ class BatchConsumer(driver.Consumer):
         """Seek to the checkpoints; Kafka's committed offsets only serve lag displays."""
         self._generation_of_takes += 1
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
-        offsets = await self.assignment_of_worker.take(places)
-        await self._check_log(offsets)
+        try:
+            offsets = await self.assignment_of_worker.take(places)
+            await self._check_log(offsets)
+        except Exception as error:
+            self.assignment_of_worker.fail(error)
+            raise
         self._handed = dict(offsets)
         result = {}
         for tp in self.assignment():
@@ -258,6 +273,8 @@ class BatchConsumer(driver.Consumer):
         ends = await self._thread.call_thread(consumer.end_offsets, asked)
         for place, offset in offsets.items():
             begin, end = begins.get(place, 0), ends.get(place, 0)
+            if offset > end:
+                end = await true_end(self.assignment_of_worker.kafka, place, end)
             if not begin <= offset <= end:
                 raise LogMismatch(
                     f"{place.topic}:{place.partition} has the offsets {begin} to {end}, but the"

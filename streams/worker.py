@@ -18,13 +18,13 @@ def group_of(names: list[str]) -> str:
     return "streams." + ".".join(sorted(names))
 
 
-async def work(crew: Crew, kafka: str, folder: Path, stop: asyncio.Event) -> None:
+async def work(crew: Crew, folder: Path, stop: asyncio.Event) -> None:
     """Fold until ``stop`` is set; the batches in hand are committed before it returns.
 
     Raises:
         Exception: what made the crew fail; the process should end with it and be started anew.
     """
-    app = create_app(crew, kafka, group_of(crew.names()), folder)
+    app = create_app(crew, group_of(crew.names()), folder)
     await app.start()
     stopping = asyncio.create_task(stop.wait())
     crashed = asyncio.create_task(app.wait_until_stopped())

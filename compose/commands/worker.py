@@ -99,13 +99,14 @@ async def run_worker(
             intake,
             progress,
             _report,
+            settings.kafka,
         )
         tasks = [asyncio.create_task(_mark_ready(crew, ready_file), name="ready")]
         if with_relay:
             lead = lambda: leading(settings.postgres)  # noqa: E731
             tasks.append(asyncio.create_task(relay(lead, settings.kafka), name="relay"))
         try:
-            await work(crew, settings.kafka, settings.folder / "faust", stop)
+            await work(crew, settings.folder / "faust", stop)
         finally:
             for task in tasks:
                 task.cancel()

@@ -64,6 +64,23 @@ class Outbox:
         async with translated():
             await self._connection.execute(_sql["settle"], list(seqs))
 
+    async def topics(self) -> set[str]:
+        """The topics that something is owed to."""
+        async with translated():
+            rows = await self._connection.fetch(_sql["topics"])
+        return {row["topic"] for row in rows}
+
+    async def settle_published(self, published: set[tuple[str, str]]) -> int:
+        """Those (topic, identity) are in the log, whatever their seq; returns how many."""
+        names = sorted(published)
+        async with translated():
+            status: str = await self._connection.execute(
+                _sql["settle_published"],
+                [topic for topic, _ in names],
+                [identity for _, identity in names],
+            )
+        return int(status.removeprefix("DELETE "))
+
     async def fire_timers(self, now: datetime, limit: int) -> int:
         """Turn timers that are due into events that are owed; returns how many."""
         async with translated(), self._connection.transaction():

@@ -5,6 +5,14 @@ from outbox order by seq limit $1
 -- name: settle
 delete from outbox where seq = any($1::bigint[])
 
+-- name: topics
+select distinct topic from outbox
+
+-- name: settle_published
+-- All that is owed is looked at, not only the oldest: commits don't come in the order of seq.
+delete from outbox o using unnest($1::text[], $2::text[]) as p(topic, identity)
+where o.topic = p.topic and o.identity = p.identity
+
 -- name: owe
 insert into outbox (identity, topic, key, value, header_names, header_values)
 values ($1, $2, $3, $4, $5, $6)
