@@ -16,7 +16,6 @@ from schemas.events.fields import (
     SIGNED,
     Currency,
     Data,
-    Id,
     Instant,
 )
 from schemas.numbers import round_money
@@ -26,7 +25,8 @@ name_length_max = 200
 conditions_count_max = 50
 actions_count_max = 20
 values_count_max = 200
-#: A message with its placeholders filled in must still fit into an event's text.
+#: Accounts and symbols. With the messages they keep what a rule derives far below an event's size.
+id_length_max = 256
 message_length_max = 1_000
 #: Ten years: longer than any rule is of use, and far from the ends of the calendar.
 cooldown_seconds_max = 10 * 366 * 86_400
@@ -46,6 +46,7 @@ def _share(value: Decimal) -> Decimal:
 
 
 _Whole = BeforeValidator(_whole_as_text)
+Ref = Annotated[str, Field(min_length=1, max_length=id_length_max)]
 AboveZero = Annotated[Decimal, POSITIVE, _Whole]
 NotBelowZero = Annotated[Decimal, NOT_NEGATIVE, _Whole]
 AnyNumber = Annotated[Decimal, SIGNED, _Whole]
@@ -80,10 +81,10 @@ class Part(Data):
 
 class TransactionBody(Part):
     type: Literal["transaction"]
-    account: Id | None = None
+    account: Ref | None = None
     direction: Literal["credit", "debit"] | None = None
-    category: Id | None = None
-    merchant: Id | None = None
+    category: Ref | None = None
+    merchant: Ref | None = None
     currency: Currency | None = None
     min_amount: NotBelowZero | None = None
     max_amount: NotBelowZero | None = None
@@ -91,20 +92,20 @@ class TransactionBody(Part):
 
 class BalanceBody(Part):
     type: Literal["balance"]
-    account: Id
+    account: Ref
     below: AnyNumber | None = None
     above: AnyNumber | None = None
 
 
 class MarketConditionBody(Part):
     type: Literal["market_condition"]
-    symbol: Id
+    symbol: Ref
     below: NotBelowZero | None = None
     above: NotBelowZero | None = None
 
 
 class ConditionBody(Part):
-    field: Id
+    field: Ref
     op: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains"]
     value: Any
 
@@ -124,24 +125,24 @@ class AmountBody(Part):
 
 class TransferBody(Part):
     type: Literal["transfer"]
-    from_: Id | None = None
-    to: Id
+    from_: Ref | None = None
+    to: Ref
     amount: AmountBody | None = None
     percentage: Percentage | None = None
 
 
 class InvestBody(Part):
     type: Literal["invest"]
-    from_: Id | None = None
-    symbol: Id
+    from_: Ref | None = None
+    symbol: Ref
     amount: AmountBody | None = None
     percentage: Percentage | None = None
 
 
 class ClosePositionBody(Part):
     type: Literal["close_position"]
-    account: Id
-    symbol: Id
+    account: Ref
+    symbol: Ref
     percentage: Percentage | None = None
 
 

@@ -15,6 +15,7 @@ from projections.preferences.clock import day_of
 from projections.preferences.versions import DEFAULT_ZONE, zone_of
 from projections.preferences.versions import in_force as latest_in_force
 from projections.rows import Rows
+from projections.rules.bodies import message_length_max
 from projections.rules.matching import member
 from projections.rules.rule import Action, ClosePosition, Invest, Notify, Rule, Transfer
 from projections.rules.tables import (
@@ -27,7 +28,6 @@ from projections.rules.tables import (
 )
 from projections.tables import Want
 from schemas.envelope import Draft, Event, derived_id
-from schemas.limits import text_length_max
 from schemas.numbers import EXACT, money, plain, round_money
 
 NAME = "rules"
@@ -274,4 +274,4 @@ def _filled(message: str, rule: Rule, cause: Cause, amount: str | None) -> str:
             return value
         return str(value) if type(value) is int else match[0]
 
-    return _PLACEHOLDER.sub(fill, message)[:text_length_max]
+    return _PLACEHOLDER.sub(fill, message)[:message_length_max]

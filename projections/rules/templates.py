@@ -10,13 +10,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from projections.rules import bodies
-from projections.rules.bodies import AboveZero, AnyNumber, NotBelowZero, Part, Percentage
+from projections.rules.bodies import AboveZero, AnyNumber, NotBelowZero, Part, Percentage, Ref
 from projections.rules.definition import InvalidRule, parse
 from schemas.careful import validated
 from schemas.envelope import wire
 from schemas.errors import FieldError
 from schemas.events.derived import Priority
-from schemas.events.fields import Currency, Id, json_kind
+from schemas.events.fields import Currency, json_kind
 
 Definition = dict[str, Any]
 
@@ -43,46 +43,46 @@ class Alerting(Parameters):
 
 class SalaryAutoInvest(Parameters):
     percentage: Percentage = Field(description="Share of the salary, in percent")
-    target_account: Id = Field(description="Account that the share is moved to")
-    account: Id | None = Field(default=None, description="Only salaries paid into this account")
+    target_account: Ref = Field(description="Account that the share is moved to")
+    account: Ref | None = Field(default=None, description="Only salaries paid into this account")
 
 
 class SurplusSweep(Parameters):
-    account: Id = Field(description="Account to watch and to move money from")
+    account: Ref = Field(description="Account to watch and to move money from")
     above: AnyNumber = Field(description="Balance that has to be exceeded")
     amount: AboveZero = Field(description="Amount to move each time")
     currency: Currency = Field(description="The account's currency")
-    target_account: Id = Field(description="Account that the amount is moved to")
+    target_account: Ref = Field(description="Account that the amount is moved to")
 
 
 class LowBalanceAlert(Alerting):
-    account: Id = Field(description="Account to watch")
+    account: Ref = Field(description="Account to watch")
     below: AnyNumber = Field(description="Balance that has to be undercut")
 
 
 class LargeSpendingAlert(Alerting):
     min_amount: AboveZero = Field(description="Smallest debit to be told of")
     currency: Currency = Field(description="Its currency")
-    account: Id | None = Field(default=None, description="Only debits from this account")
+    account: Ref | None = Field(default=None, description="Only debits from this account")
 
 
 class PriceAlert(Alerting):
-    symbol: Id = Field(description="Symbol to watch")
+    symbol: Ref = Field(description="Symbol to watch")
     price: NotBelowZero = Field(description="Price that has to be crossed")
     direction: Literal["below", "above"] = Field(description="To which side")
 
 
 class BuyTheDip(Parameters):
-    symbol: Id = Field(description="Symbol to buy")
+    symbol: Ref = Field(description="Symbol to buy")
     below: NotBelowZero = Field(description="Price that has to be undercut")
-    account: Id = Field(description="Account that pays")
+    account: Ref = Field(description="Account that pays")
     amount: AboveZero = Field(description="Amount to invest each time")
     currency: Currency = Field(description="Currency of the amount")
 
 
 class StopLoss(Parameters):
-    account: Id = Field(description="Trading account that holds the position")
-    symbol: Id = Field(description="Symbol to sell")
+    account: Ref = Field(description="Trading account that holds the position")
+    symbol: Ref = Field(description="Symbol to sell")
     below: NotBelowZero = Field(description="Price that has to be undercut")
     percentage: Percentage = Field(
         default=Decimal(100), description="Share of the position to close, in percent"
