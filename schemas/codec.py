@@ -137,7 +137,9 @@ def _misplaced(
 ) -> list[FieldError]:
     event_type, key = checked.event_type, record.key
     errors: list[FieldError] = []
-    wanted = KEYS[event_type.topic.key](checked.attributes.userid, checked.data)
+    of_data = KEYS.get(event_type.topic.key)
+    user_id = checked.attributes.userid
+    wanted = user_id if of_data is None else of_data(user_id, checked.data)
     if key is None or key != (wanted or "").encode():
         shown = "there is none" if key is None else f"it is {key[:100]!r}"
         errors.append(

@@ -58,7 +58,9 @@ class Form(NamedTuple):
     nests: bool
     settle: Callable[[Any], None]
     strings: Callable[[Any], int]
-    key: Callable[[str | None, Any], str | None]
+    #: What the key must be, of userid and data; None for the userid.
+    key: Callable[[str | None, Any], str] | None
+    wire_version: int
 
 
 class Topical(NamedTuple):
@@ -109,15 +111,16 @@ def _form(event_type: EventType) -> Form:
         compiled.nests,
         compiled.settle,
         compiled.strings,
-        KEYS[event_type.topic.key],
+        KEYS.get(event_type.topic.key),
+        event_type.version,
     )
 
 
-KEYS: dict[KeyKind, Callable[[str | None, Any], str | None]] = {
-    KeyKind.USER: lambda user_id, data: user_id,
+#: What the key of an event must be, where it is not simply the userid.
+KEYS: dict[KeyKind, Callable[[str | None, Any], str]] = {
     KeyKind.SYMBOL: lambda user_id, data: str(data.symbol),
     KeyKind.PAIR: lambda user_id, data: f"{data.base}{data.quote}",
-    KeyKind.SESSION: lambda user_id, data: data.session if user_id is None else user_id,
+    KeyKind.SESSION: lambda user_id, data: str(data.session) if user_id is None else user_id,
 }
 
 
@@ -148,6 +151,10 @@ def _envelope(event_type: EventType) -> type[msgspec.Struct]:
     )
 
 
+#: Of the envelopes above: all attributes but the type.
+_WIDTH = 13
+
+
 class FastDecoder:
     """Decodes the records of one topic in one batch; `bare` as `is_bare` says of the batch."""
 
@@ -162,27 +169,28 @@ class FastDecoder:
 
     def decode(self, record: Record) -> Event | None:
         """The event, if the record is plainly a valid one."""
-        value = record.value
-        headers = record.headers
+        value, headers = record.value, record.headers
         if not value or len(value) > limits.text_length_max:
             return None
         if headers and (len(headers) != 1 or headers[0] not in _USUAL_HEADERS):
             return None
         try:
-            return self._event(record, value)
+            wire = self._parse(value)
+            form = self._forms.get(wire.__class__)
+            if form is None:
+                return None
+            return self._event(record, value, form, astuple(wire))
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             return None
 
-    def _event(self, record: Record, value: bytes) -> Event | None:
-        wire = self._parse(value)
-        form = self._forms.get(wire.__class__)
-        if form is None:
-            return None
-        attributes = astuple(wire)
-        _, id, source, subject, time_text, media, user, tenant, number, *links, data = attributes
-        correlation, causation, trace = links
+    def _event(
+        self, record: Record, value: bytes, form: Form, attributes: tuple[Any, ...]
+    ) -> Event | None:
+        _, id, source, subject, written, media, user, tenant, number, corr, cause, trace, data = (
+            attributes
+        )
         # The type is the struct itself; the name of `data` stands without a value.
-        strings = 2 * (len(attributes) - attributes.count(None)) + 1 + form.strings(data)
+        strings = 2 * (_WIDTH - attributes.count(None)) + 1 + form.strings(data)
         if value.count(b'"') != 2 * strings and not _no_duplicates(value):
             return None
         if not self._bare and not _free_of_controls(value, attributes):
@@ -190,10 +198,14 @@ class FastDecoder:
         if form.nests and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
             return None
         form.settle(data)
-        time = instant(time_text)
+        time = instant(written)
         if record.timestamp != self._timestamp:
             self._ingest(record.timestamp)
-        if time > self._latest or not self._in_place(record, form.key(user, data)):
+        wanted = user if form.key is None else form.key(user, data)
+        if time > self._latest or record.key != wanted.encode():
+            return None
+        partition = record.partition
+        if self._partitions is not None and placed(record.key, self._partitions) != partition:
             return None
         if media is not None and media != "application/json":
             json_media(media)
@@ -211,14 +223,14 @@ class FastDecoder:
             user,
             tenant or self._tenant,
             number,
-            correlation,
-            causation,
+            corr,
+            cause,
             trace,
             data,
-            _tuple(Position, (record.topic, record.partition, record.offset)),
+            _tuple(Position, (record.topic, partition, record.offset)),
             self._ingested_at,
             value,
-            form.event_type.version,
+            form.wire_version,
         )
 
     def _ingest(self, timestamp: int) -> None:
@@ -226,12 +238,6 @@ class FastDecoder:
         self._ingested_at = instants.from_milliseconds(timestamp)
         self._latest = self._ingested_at + limits.time_ahead_max
         self._timestamp = timestamp
-
-    def _in_place(self, record: Record, wanted: str | None) -> bool:
-        key = record.key
-        if key is None or wanted is None or key != wanted.encode():
-            return False
-        return self._partitions is None or placed(key, self._partitions) == record.partition
 
 
 #: Keys come again and again, and murmur2 in Python takes microseconds.
