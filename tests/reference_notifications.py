@@ -2,7 +2,8 @@
 
 It reads whole histories and searches them; it knows neither rows nor batches. It takes the log as
 a list of entries `{"topic", "partition", "offset", "timestamp", "event"}`, where `event` is the
-CloudEvent as JSON and `timestamp` the record's in milliseconds, in any order.
+CloudEvent as JSON and `timestamp` the record's in milliseconds, in any order. All events must be
+valid; what became a dead letter is left out by the caller.
 """
 
 from __future__ import annotations
@@ -44,19 +45,27 @@ _SOURCES = {"bfc.ledger", "bfc.transfers", "bfc.kyc", "vyomo.orders", "vyomo.led
 
 def notifications_of(log: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Notification id -> what the list must show of it (without texts), and who sees it when."""
-    entries = _first_of_each(log)
-    commands = [entry for entry in entries if entry["topic"] == "app.commands"]
-    made: list[dict[str, Any]] = []
-    for entry in entries:
-        if entry["topic"] not in _SOURCES:
-            continue
-        preferences = _preferences(commands, entry)
-        news = _news(entry, entries, preferences)
-        if news is not None:
-            _gather(made, entry, news, preferences)
-    for notification in made:
-        notification["readAt"] = _read_at(commands, notification)
-    return {notification["id"]: _shown(notification) for notification in made}
+    by_user: dict[str, list[dict[str, Any]]] = {}
+    for entry in _first_of_each(log):
+        if entry["topic"] in _SOURCES or entry["topic"] == "app.commands":
+            by_user.setdefault(entry["event"]["userid"], []).append(entry)
+    shown: dict[str, dict[str, Any]] = {}
+    for entries in by_user.values():
+        commands = [entry for entry in entries if entry["topic"] == "app.commands"]
+        settings = [c for c in commands if _name(c["event"]) == "app.preferences.changed"]
+        made: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for entry in entries:
+            if entry["topic"] not in _SOURCES:
+                continue
+            preferences = _preferences(settings, entry)
+            news = _news(entry, entries, preferences)
+            if news is not None:
+                _gather(made, entry, news, preferences)
+        for notifications in made.values():
+            for notification in notifications:
+                notification["readAt"] = _read_at(commands, notification)
+                shown[notification["id"]] = _shown(notification)
+    return shown
 
 
 def raised_of(log: Iterable[dict[str, Any]]) -> dict[str, tuple[str, int]]:
@@ -132,14 +141,13 @@ def _news(
 
 
 def _differs(report: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
-    """Whether the trades before it in the log, up to its time, add up to something else."""
+    """Whether the trades before it in the log, until its time, add up to something else."""
     said = report["event"]["data"]
     moves = []
     for entry in entries:
         data = entry["event"]["data"]
         if (
             _name(entry["event"]) in ("vyomo.trade.executed", "vyomo.split.applied")
-            and entry["event"]["userid"] == report["event"]["userid"]
             and (data["account"], data["symbol"]) == (said["account"], said["symbol"])
             and entry["offset"] < report["offset"]
             and _time(entry["event"]) <= _time(report["event"])
@@ -157,7 +165,7 @@ def _differs(report: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
 
 
 def _gather(
-    made: list[dict[str, Any]],
+    made: dict[tuple[Any, ...], list[dict[str, Any]]],
     entry: dict[str, Any],
     news: dict[str, Any],
     preferences: dict[str, Any],
@@ -179,21 +187,18 @@ def _gather(
     elif delivery == "immediate":
         due = _quiet_until(happened, preferences)
         key = ("group", event["userid"], news["type"], news["priority"])
-        for other in made:  # in the order in which they were opened
-            if other["key"] == key and timedelta() <= happened - other["first"] <= timedelta(
-                seconds=5
-            ):
+        for other in made.get(key, ()):  # in the order in which they were opened
+            if timedelta() <= happened - other["first"] <= timedelta(seconds=5):
                 found = other
                 break
     else:
         start, end = _window(happened, delivery, preferences)
         due = _quiet_until(end, preferences) or end
         key = (delivery, event["userid"], news["category"], entry["topic"], start)
-        found = next((other for other in made if other["key"] == key), None)
+        found = next(iter(made.get(key, ())), None)
     if found is None:
         found = {
             "id": _id(event["source"], event["id"], "notification"),
-            "key": key,
             "user": event["userid"],
             "first": happened,
             "category": news["category"],
@@ -204,7 +209,7 @@ def _gather(
             "members": [],
             "place": (entry["topic"], entry["partition"]),
         }
-        made.append(found)
+        made.setdefault(key, []).append(found)
     found["members"].append((entry, news))
     found["priority"] = max(found["priority"], news["priority"], key=_ORDER.index)
 
@@ -246,8 +251,6 @@ def _read_at(commands: list[dict[str, Any]], notification: dict[str, Any]) -> da
     times = []
     for command in commands:
         event, data = command["event"], command["event"]["data"]
-        if event["userid"] != notification["user"]:
-            continue
         before = command["timestamp"] >= newest_stamp
         if _name(event) == "app.notification.read":
             seen = data.get("count")
@@ -268,10 +271,6 @@ def _preferences(commands: list[dict[str, Any]], entry: dict[str, Any]) -> dict[
     place = f"{entry['topic']}:{entry['partition']}"
     for command in commands:  # in the order of the commands
         event = command["event"]
-        if _name(event) != "app.preferences.changed":
-            continue
-        if event["userid"] != entry["event"]["userid"]:
-            continue
         begin = event["data"].get("effective", {}).get(place)
         if (
             begin <= entry["offset"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from projections.preferences.versions import CATEGORIES, zone_of
+from projections.preferences.versions import CATEGORIES, DEFAULT_ZONE, zone_of
 from schemas.careful import data_errors
 from schemas.envelope import wire
 from schemas.errors import FieldError, InvalidEvent
@@ -21,7 +21,7 @@ _INSIDE = "data.preferences."
 
 
 def checked(body: object) -> dict[str, Any]:
-    """The body of a PUT as `app.preferences.changed` carries it.
+    """The body of a PUT whole, as `app.preferences.changed` carries it and as it will be shown.
 
     Events are read tolerantly, but somebody who sends preferences is told of a name that has no
     effect.
@@ -40,9 +40,14 @@ def checked(body: object) -> dict[str, Any]:
     wrong += _unknown_values(body)
     if wrong:
         raise InvalidEvent(wrong)
-    preferences = command.compiled.convert({"preferences": body}).preferences
-    document: dict[str, Any] = wire(preferences)
-    return document
+    said = command.compiled.convert({"preferences": body}).preferences
+    return {
+        "timezone": said.timezone or DEFAULT_ZONE,
+        "baseCurrency": said.base_currency,
+        "quietHours": wire(said.quiet_hours),
+        "largeDebit": wire(said.large_debit),
+        "categories": wire(said.categories),
+    }
 
 
 def _unknown_names(body: Mapping[str, Any]) -> Iterator[FieldError]:

@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import pytest
 
-from projections.memory import MemoryStore, run
-from projections.notifications.projection import Notifications
 from projections.notifications.settings import NotificationSettings
-from projections.notifications.tables import (
-    FURTHER_EVENTS,
-    NOTIFICATIONS,
-    READ_ALL_MARKS,
-    READ_MARKS,
-    Notification,
-)
+from projections.notifications.tables import FURTHER_EVENTS, NOTIFICATIONS
 from schemas.codec import decode_batch, encode
 from schemas.envelope import Draft, Event
-from tests.builders import at, draft, events_of, opened, posted, record_of, trade
-
-KOLKATA = "Asia/Kolkata"
-
-
-async def fold(*drafts: Draft, settings: NotificationSettings | None = None) -> MemoryStore:
-    events = events_of(drafts)
-    return await run(Notifications(settings), [[event] for event in events])
-
-
-async def raised(
-    *drafts: Draft, settings: NotificationSettings | None = None
-) -> list[Notification]:
-    """The notifications in the order in which they were opened."""
-    store = await fold(*drafts, settings=settings)
-    assert not store.dead_letters
-    rows: list[Notification] = store.table(NOTIFICATIONS)
-    return sorted(rows, key=lambda row: (row.topic, row.first_offset))
-
-
-async def only(*drafts: Draft) -> Notification:
-    (row,) = await raised(*drafts)
-    return row
-
-
-def transfer(kind: str = "completed", amount: str = "15000.00", **rest: Any) -> Draft:
-    data = {"transfer": "tr_1", "fromAccount": "acc_1", "toAccount": "acc_2"}
-    money = {"amount": amount, "currency": rest.pop("currency", "INR")}
-    if "failure" in rest:
-        data["failure"] = rest.pop("failure")
-    return draft(f"bfc.transfer.{kind}", {**data, **money}, **rest)
-
-
-def kyc(kind: str) -> Draft:
-    return draft(f"bfc.kyc.{kind}", {"level": "full", "status": kind, "fields": {}})
-
-
-def order(kind: str, **rest: Any) -> Draft:
-    data = {"order": "o_1", "symbol": "AAPL", "side": "buy", "kind": "market", "account": "vy_1"}
-    return draft(f"vyomo.order.{kind}", {**data, "quantity": "10"}, **rest)
-
-
-def reported(quantity: str, **rest: Any) -> Draft:
-    data = {"account": "vy_1", "symbol": "AAPL", "quantity": quantity, "currency": "USD"}
-    return draft("vyomo.position.reported", data, **rest)
-
-
-def alert(message: str = "Balance is low", rule: str = "rule_1", **rest: Any) -> Draft:
-    data = {"action": "act_1", "execution": "exe_1", "rule": rule, "type": "notify"}
-    more = {name: rest.pop(name) for name in ("priority", "event") if name in rest}
-    return draft("action.requested", {**data, "message": message, **more}, **rest)
-
-
-def preferring(effective: dict[str, int] | None = None, **preferences: Any) -> Draft:
-    data = {"preferences": preferences, "effective": effective or {}}
-    return draft("app.preferences.changed", data, time=at(days=-400))
-
-
-def choosing(category: str, **choice: Any) -> Draft:
-    return preferring(timezone=KOLKATA, categories={category: choice})
+from tests.builders import at, draft, opened, posted, record_of, trade
+from tests.notification_folds import (
+    alert,
+    fold,
+    kyc,
+    only,
+    order,
+    preferring,
+    raised,
+    reported,
+    transfer,
+)
 
 
 @pytest.mark.parametrize(
@@ -272,94 +213,6 @@ async def test_a_split_counts_and_a_late_trade_before_it_too() -> None:
     assert not [row for row in rows if row.category == "position"]
 
 
-async def test_a_category_that_is_off_or_below_the_minimum_raises_nothing() -> None:
-    assert await raised(choosing("transfer", enabled=False), transfer("failed")) == []
-    rows = await raised(
-        choosing("transfer", minimumPriority="high"), transfer(), transfer("failed")
-    )
-    assert [row.priority for row in rows] == ["high"]
-
-
-async def test_preferences_take_effect_at_a_position() -> None:
-    off = preferring({"bfc.transfers:5": 1}, categories={"transfer": {"enabled": False}})
-    events = [
-        _event(transfer(time=at(0)), 0, partition=5),
-        _event(transfer(time=at(100)), 1, partition=5),
-        _event(off, 0, partition=5),
-    ]
-    # The command is read first, whatever its place in time.
-    store = await run(Notifications(), [events[2:], events[:2]])
-    assert [row.opened_at for row in store.table(NOTIFICATIONS)] == [at(0)]
-
-
-async def test_without_a_position_the_time_of_ingestion_decides() -> None:
-    off = preferring(categories={"transfer": {"enabled": False}})
-    events = [
-        _event(transfer(time=at(0)), 0, partition=5, ingested=at(50)),
-        _event(transfer(time=at(1)), 1, partition=5, ingested=at(60)),
-        _event(off, 0, partition=5, ingested=at(60)),
-    ]
-    store = await run(Notifications(), [events[2:], events[:2]])
-    assert [row.opened_at for row in store.table(NOTIFICATIONS)] == [at(0)]
-
-
-async def test_quiet_hours_hold_until_their_end_on_the_persons_clock() -> None:
-    said = preferring(timezone=KOLKATA, quietHours={"from": "22:00", "to": "07:00"})
-    night = datetime(2026, 2, 12, 16, 30, tzinfo=UTC)  # 22:00 in India
-    rows = await raised(
-        said, transfer(time=night), transfer(time=night - timedelta(milliseconds=1))
-    )
-    morning = datetime(2026, 2, 13, 1, 30, tzinfo=UTC)  # 07:00 in India
-    assert [(row.deliver_at, row.shown_at) for row in rows] == [
-        (morning, morning),
-        (None, night - timedelta(milliseconds=1)),
-    ]
-
-
-async def test_a_digest_gathers_a_day_of_a_category_and_is_handed_over_by_its_timer() -> None:
-    said = choosing("transfer", delivery="daily")
-    store = await fold(said, transfer(time=at(0)), transfer("failed", time=at(3600)))
-    (row,) = store.table(NOTIFICATIONS)
-    assert (row.type, row.priority, row.count) == ("digest.daily", "high", 2)
-    assert row.title == "Your transfers of 12 February 2026"
-    assert row.message == (
-        "1 transfer completed (₹15,000.00 total), 1 transfer failed (₹15,000.00 total)"
-    )
-    assert row.deliver_at == datetime(2026, 2, 12, 18, 30, tzinfo=UTC)  # midnight in India
-    assert store.derived == []
-    (timer,) = store.timers.values()
-    assert (timer.due, timer.timer) == (row.deliver_at, f"{row.notification}:2")
-
-
-async def test_a_timer_that_fires_says_what_it_carries_once() -> None:
-    said = choosing("transfer", delivery="hourly")
-    made = [said, transfer(time=at(0)), transfer(time=at(60))]
-    store = await fold(*made)
-    (timer,) = store.timers.values()
-    fired = [
-        draft(
-            "app.timer.fired",
-            {"timer": timer.timer, "projection": "notifications", "payload": timer.payload},
-            time=timer.due,
-        )
-        for _ in range(2)
-    ]
-    for order_ in ([*made, *fired], [made[0], *fired, *made[1:]]):
-        again = await fold(*order_)
-        (said_now,) = again.derived
-        assert said_now.data["count"] == 2
-        assert said_now.data["title"] == "Your transfers of 12 February 2026, 15:00 to 16:00"
-        assert not again.timers
-
-
-async def test_timers_of_others_pass_by_and_nonsense_is_refused() -> None:
-    other = {"timer": "t", "projection": "rules", "payload": {}}
-    assert not (await fold(draft("app.timer.fired", other))).dead_letters
-    mine = {"timer": "t", "projection": "notifications", "payload": {"days": 1}}
-    (letter,) = (await fold(draft("app.timer.fired", mine))).dead_letters.values()
-    assert letter.reason == "data.payload: is not one that this projection has set"
-
-
 async def test_each_growth_is_said_with_the_same_notification_and_the_cause() -> None:
     drafts = [transfer(time=at(0), correlation_id="flow-1"), transfer(time=at(1))]
     store = await fold(*drafts)
@@ -393,26 +246,3 @@ async def test_a_large_notification_lists_a_hundred_in_its_row_and_the_others_be
     assert row.count == 103 and len(further) == 3
     assert [*row.events, *further] == [made.id for made in drafts]
     assert len(store.derived[-1].data["events"]) == 100
-
-
-async def test_reading_leaves_marks_and_unknown_names_none() -> None:
-    store = await fold(
-        draft("app.notification.read", {"notification": "nonsense"}),
-        draft("app.notification.read", {"notification": "0" * 32, "count": 3}),
-        draft("app.notifications.read", {"effective": {"bfc.ledger:5": 7}}),
-    )
-    assert [mark.seen for mark in store.table(READ_MARKS)] == [3]
-    upto = {mark.topic: mark.upto for mark in store.table(READ_ALL_MARKS)}
-    assert len(upto) == 6 and set(upto.values()) <= {None, 7}
-
-
-async def test_an_unknown_time_zone_is_refused() -> None:
-    (letter,) = (await fold(preferring(timezone="Mars/Base"))).dead_letters.values()
-    assert letter.reason == "data.preferences.timezone: must be an IANA time zone"
-
-
-def _event(made: Draft, offset: int, partition: int, **rest: Any) -> Event:
-    record = record_of(made, offset, partition=partition, **rest)
-    (event,) = decode_batch([record], partitions=None)
-    assert isinstance(event, Event)
-    return event

@@ -83,7 +83,20 @@ def test_hours_are_those_of_the_persons_clock() -> None:
 
 def test_whole_preferences_go_through_as_they_are() -> None:
     assert checked(WHOLE) == WHOLE
-    assert checked({"quietHours": None}) == {"largeDebit": {}, "categories": {}}
+    assert checked({"categories": {"alert": {"enabled": False}}}) == {
+        "timezone": "UTC",
+        "baseCurrency": None,
+        "quietHours": None,
+        "largeDebit": {},
+        "categories": {
+            "alert": {
+                "enabled": False,
+                "delivery": "immediate",
+                "minimumPriority": "low",
+                "channels": ["inApp"],
+            }
+        },
+    }
 
 
 @pytest.mark.parametrize(
