@@ -13,7 +13,13 @@ from starlette.responses import Response
 from gateway.operations import POSITION_HEADER, Call
 from projections.batch import Partition
 from schemas.position import Position, PositionToken
-from schemas.topics import TOPICS, KeyKind, partition_of
+from schemas.topics import APP_COMMANDS, TOPICS, KeyKind, partition_of
+
+#: Projection -> the topics of it that an answer hangs on; None for all that it reads.
+Sources = Mapping[str, frozenset[str] | None]
+
+#: Of answers that hang on what the caller has ordered and nothing else.
+COMMANDS = frozenset({APP_COMMANDS.name})
 
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -26,23 +32,24 @@ def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None 
     )
 
 
-async def reading(
-    call: Call, projections: Iterable[str], read: Callable[[], Awaitable[Any]]
-) -> Response:
-    """Answer with what ``read`` finds, once these projections have reached the caller's position.
+async def reading(call: Call, sources: Sources, read: Callable[[], Awaitable[Any]]) -> Response:
+    """Answer with what ``read`` finds, once the sources have reached the caller's position.
+
+    ``sources`` are the projections that are read, each with the topics of it that matter to this
+    answer; None for all.
 
     Raises:
-        Problem: 422, the position is not one; 503 (by `NotReached`), it is not reached in time.
+        Problem: 422, the position is not one.
+        NotReached: it is not reached in time.
     """
     progress, settings = call.parts.progress, call.parts.settings
     wanted = call.token().positions
-    names = list(projections)
-    for name in names:
-        topics = call.parts.topics_of(name)
-        bearing = {Partition(*place): end for place, end in wanted.items() if place[0] in topics}
+    for name, topics in sources.items():
+        reads = call.parts.topics_of(name) if topics is None else topics
+        bearing = {Partition(*place): end for place, end in wanted.items() if place[0] in reads}
         await progress.reached(name, bearing, settings.reached_seconds_max)
     # Before the reading: what is read is at least this new.
-    reflected = _reflected(call, names)
+    reflected = _reflected(call, sources)
     body = orjson.dumps(await read())
     return _conditional(call.request, body, {POSITION_HEADER: reflected.encode()})
 
@@ -84,13 +91,13 @@ def _matches(header: str | None, etag: str) -> bool:
     return "*" in given or etag in given
 
 
-def _reflected(call: Call, projections: Iterable[str]) -> PositionToken:
+def _reflected(call: Call, sources: Sources) -> PositionToken:
     """The positions of all these projections that bear on the caller's own lines."""
     least: dict[tuple[str, int], int] = {}
-    for name in projections:
+    for name, topics in sources.items():
         for (topic, partition), end in call.parts.progress.positions(name).positions.items():
             place = (topic, partition)
-            if _bears_on(call, topic, partition):
+            if (topics is None or topic in topics) and _bears_on(call, topic, partition):
                 least[place] = min(end, least.get(place, end))
     return PositionToken(least)
 

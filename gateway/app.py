@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,10 +31,13 @@ from gateway.metrics import Metrics
 from gateway.middleware import REQUEST_ID_HEADER, Surround
 from gateway.operations import POSITION_HEADER, Access, Call, Operation
 from gateway.parts import Connect, Parts
-from gateway.problems import HANDLED, Problem, on_error
+from gateway.problems import HANDLED, Problem, on_error, unavailable
 from gateway.routes import all_operations
 from gateway.settings import Settings
 from gateway.tail.endpoint import TailSocket
+
+#: Longer than everything that is waited for on the way together; past it something hangs.
+ANSWER_SECONDS_MAX = 20.0
 
 _EXPOSED = (
     POSITION_HEADER,
@@ -163,7 +167,11 @@ def _endpoint(path: str, methods: Mapping[str, Operation], gate: Gate) -> Any:
         operation = methods[method]
         principal = await gate.admit(request, operation.access)
         parts: Parts = request.state.parts
-        return await operation.handle(Call(request, principal, parts))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                return await operation.handle(Call(request, principal, parts))
+        except TimeoutError:
+            raise unavailable("a part that this needs is too slow now; try again") from None
 
     return endpoint
 

@@ -164,7 +164,7 @@ async def funnel(call: Call) -> Response:
             path, _, message = str(error).partition(" ")
             raise wrong(FieldError(path, message)) from None
 
-    return await reading(call, (ANALYTICS, DEFINITIONS), read)
+    return await reading(call, {ANALYTICS: None, DEFINITIONS: None}, read)
 
 
 async def definitions(call: Call) -> Response:
@@ -181,7 +181,7 @@ async def definitions(call: Call) -> Response:
         last = page[-1].name if len(rest) > query.limit else None
         return pages.sealed({"items": [each.wire() for each in page], "next": last})
 
-    return await reading(call, (DEFINITIONS,), read)
+    return await reading(call, {DEFINITIONS: None}, read)
 
 
 async def definition(call: Call) -> Response:
@@ -190,7 +190,7 @@ async def definition(call: Call) -> Response:
     async def read() -> dict[str, Any]:
         return (await _existing(call)).wire()
 
-    return await reading(call, (DEFINITIONS,), read)
+    return await reading(call, {DEFINITIONS: None}, read)
 
 
 async def define(call: Call) -> Response:

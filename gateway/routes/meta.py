@@ -18,6 +18,8 @@ from gateway.health import Health
 from gateway.metrics import Metrics
 from gateway.operations import PUBLIC, Call, Operation, Shape
 from gateway.problems import Problem, not_found
+from schemas import export
+from schemas.registry import TYPES
 
 #: Pages load only what this server has, and run no script that stands in them.
 _PAGE_POLICY = (
@@ -120,16 +122,12 @@ def _file(name: str) -> bytes:
 
 @cache
 def _asyncapi() -> dict[str, Any]:
-    from schemas import export
-
     return export.asyncapi()
 
 
 @cache
 def _schemas() -> dict[str, bytes]:
-    from schemas import export
-
-    return {name: orjson.dumps(schema) for name, schema in export.json_schemas().items()}
+    return {name: orjson.dumps(export.event_schema(known)) for name, known in TYPES.items()}
 
 
 def operations(

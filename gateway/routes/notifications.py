@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from pydantic import Field
 from starlette.responses import Response
 
-from gateway.answers import reading, written
+from gateway.answers import COMMANDS, reading, written
 from gateway.commands import append, command, own_ends
 from gateway.operations import Call, Operation, Shape
 from gateway.paging import Page, Pages
@@ -17,9 +18,10 @@ from projections.notifications.projection import SOURCES
 from projections.notifications.view import notification, notifications
 from projections.postgres.pool import acquire
 from projections.preferences.checking import checked
+from projections.preferences.versions import Preferences as Said
 from projections.preferences.view import preferences
 from projections.rules.projection import Rules
-from schemas.envelope import now
+from schemas.envelope import now, wire
 from schemas.events.derived import Category, Priority
 from schemas.instants import rfc3339
 
@@ -119,7 +121,7 @@ async def show(call: Call) -> Response:
             )
         return pages.sealed(page)
 
-    return await reading(call, (PROJECTION,), read)
+    return await reading(call, {PROJECTION: None}, read)
 
 
 async def read_one(call: Call) -> Response:
@@ -149,7 +151,7 @@ async def show_preferences(call: Call) -> Response:
         async with acquire(call.parts.pool) as connection:
             return await preferences(connection, call.user_id)
 
-    return await reading(call, (PROJECTION,), read)
+    return await reading(call, {PROJECTION: COMMANDS}, read)
 
 
 async def put_preferences(call: Call) -> Response:
@@ -157,7 +159,9 @@ async def put_preferences(call: Call) -> Response:
     body = checked(await call.json())
     data = {"preferences": body, "effective": await own_ends(call, _PREFERENCE_TOPICS)}
     positions = await append(call.parts, [command(call, "app.preferences.changed.v1", data)])
-    return written(positions, body)
+    said = msgspec.convert(body, Said)
+    # What is not said is shown as it will be read.
+    return written(positions, {"baseCurrency": None, "quietHours": None, **wire(said)})
 
 
 OPERATIONS = (

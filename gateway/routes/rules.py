@@ -127,12 +127,12 @@ async def show_all(call: Call) -> Response:
             page = await list_rules(connection, call.user_id, limit=query.limit, cursor=inner)
         return pages.sealed(page)
 
-    return await reading(call, (PROJECTION,), read)
+    return await reading(call, {PROJECTION: None}, read)
 
 
 async def show(call: Call) -> Response:
     """One rule of the caller."""
-    return await reading(call, (PROJECTION,), lambda: _found(call))
+    return await reading(call, {PROJECTION: None}, lambda: _found(call))
 
 
 async def create(call: Call) -> Response:
@@ -191,7 +191,7 @@ async def executions(call: Call) -> Response:
             )
         return pages.sealed(page)
 
-    return await reading(call, (PROJECTION,), read)
+    return await reading(call, {PROJECTION: None}, read)
 
 
 async def templates(call: Call) -> Response:

@@ -6,13 +6,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from gateway.answers import reading
+from gateway.answers import COMMANDS, reading
 from gateway.operations import Call, Operation, Shape
 from gateway.routes.shapes import MoneyShape
 from projections.net_worth.view import net_worth
 from projections.postgres.pool import acquire
 from projections.preferences.view import preferred_currency
 from schemas.events.fields import Currency, Day
+
+#: The projection that keeps preferences, for the base currency.
+PREFERENCES = "notifications"
 
 
 class NetWorthQuery(Shape):
@@ -90,7 +93,7 @@ async def show(call: Call) -> Response:
                 connection, call.user_id, query.currency, query.as_of, preferred=preferred
             )
 
-    return await reading(call, ("net_worth", "notifications"), read)
+    return await reading(call, {"net_worth": None, PREFERENCES: COMMANDS}, read)
 
 
 OPERATIONS = (
