@@ -85,6 +85,8 @@ class _Unit:
         if self._order is None:
             self._order = sorted(self.rows)
         order = self._order
+        if len(want.prefix) == want.table.unit and not want.is_range:
+            return order
         first = want.prefix if want.low is None else (*want.prefix, want.low)
         start = end = bisect_left(order, first)
         while end < len(order) and _matches(order[end], want):

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Generic,
+    NamedTuple,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from uuid import UUID
 
 import msgspec
@@ -84,8 +94,7 @@ class Table(Generic[R]):
         return next(column for column in self.columns if column.name == name)
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(NamedTuple):
     """Rows to load: those whose key begins with ``prefix``.
 
     With ``low`` or ``high`` only those whose next key column lies between them, both included;
