@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas import limits
 from schemas.attributes import Attributes
+from schemas.cloudevents import Document
 from schemas.errors import FieldError, Invalid
 from schemas.events.fields import json_kind
 from schemas.instants import instant
@@ -34,10 +35,24 @@ class Checked(NamedTuple):
 
 
 def check(
-    document: dict[str, Any], ingested_at: datetime, topic: str | None = None
+    document: Document, ingested_at: datetime, topic: str | None = None
 ) -> Checked | list[FieldError]:
     """The document's parts, or everything that is wrong with them; `topic` if it is on one."""
+    if document.value is None:
+        return document.errors
     errors: list[FieldError] = []
+    checked = _check(document.value, ingested_at, topic, errors)
+    # Where the form is wrong, what follows from it is not told once more.
+    said = {error.path for error in document.errors}
+    told = document.errors + [error for error in errors if error.path not in said]
+    if told or checked is None:
+        return list(dict.fromkeys(told))
+    return checked
+
+
+def _check(
+    document: dict[str, Any], ingested_at: datetime, topic: str | None, errors: list[FieldError]
+) -> Checked | None:
     # CloudEvents: a null attribute is one that is not there.
     given = {name: value for name, value in document.items() if value is not None}
     attributes = validated(Attributes, given, "", errors)
@@ -58,7 +73,7 @@ def check(
     elif event_type is not None:
         validated(event_type.model, given["data"], "data", errors)
     if errors or attributes is None or event_type is None:
-        return sorted(set(errors), key=errors.index)
+        return None
     newest = NEWEST[event_type.name]
     data = upcast(event_type.name, event_type.version, given["data"])
     return Checked(attributes, event_type, newest, newest.compiled.convert(data))

@@ -101,9 +101,7 @@ def decode_carefully(
     if value is None:
         return Unreadable(position, record, (FieldError("", "is null"),))
     found = cloudevents.kafka_document(value, record.headers or ())
-    if found.errors or found.value is None:
-        return Unreadable(position, record, tuple(found.errors))
-    checked = careful.check(found.value, ingested_at, record.topic)
+    checked = careful.check(found, ingested_at, record.topic)
     if isinstance(checked, list):
         return Unreadable(position, record, tuple(checked))
     errors = _misplaced(checked, record, partitions)
@@ -189,12 +187,10 @@ def validate_json(
     """
     body = value if isinstance(value, bytes) else msgspec.json.encode(value)
     found = cloudevents.http_document(body, headers)
-    if found.errors or found.value is None:
-        raise InvalidEvent(found.errors)
-    document = found.value
-    checked = careful.check(document, at or now())
+    checked = careful.check(found, at or now())
     if isinstance(checked, list):
         raise InvalidEvent(checked)
+    document = found.value or {}
     known = checked.attributes
     extensions = {
         name: member

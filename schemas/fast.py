@@ -170,7 +170,7 @@ class FastDecoder:
     def decode(self, record: Record) -> Event | None:
         """The event, if the record is plainly a valid one."""
         value, headers = record.value, record.headers
-        if not value or len(value) > limits.text_length_max:
+        if not value or (len(value) > limits.text_length_max and not _has_bounds(value)):
             return None
         if headers and (len(headers) != 1 or headers[0] not in _USUAL_HEADERS):
             return None
@@ -261,10 +261,19 @@ def _no_duplicates(value: bytes) -> bool:
     return "data_base64" not in document and 2 * free_strings(document) == quotes - inside
 
 
+def _has_bounds(value: bytes) -> bool:
+    """Whether the event is not too large, and no text in it is too long."""
+    if len(value) > limits.event_size_bytes_max or b'\\"' in value:
+        return False
+    return max(map(len, value.split(b'"'))) <= limits.text_length_max
+
+
 def _free_of_controls(value: bytes, attributes: tuple[Any, ...]) -> bool:
+    """Whether no text has U+0000, and no attribute any control character."""
     if b"\\u0000" in value:
         return False
-    return not any(map(has_controls, filter(None, attributes[1:-1])))
+    text = "".join(filter(None, attributes[1:-1]))
+    return text.isprintable() or not has_controls(text)
 
 
 def _newest(form: Form, value: bytes) -> Any:

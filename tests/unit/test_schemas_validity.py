@@ -62,6 +62,11 @@ def test_all_errors_are_told_at_once() -> None:
     assert set(paths(record)) == {"id", "time", "sequence", "data.amount", "data.currency"}
 
 
+def test_what_is_wrong_with_the_form_does_not_hide_the_rest() -> None:
+    record = altered(time="now", data={"amount": "-1", "description": "x" * 4001})
+    assert set(paths(record)) == {"data.description", "time", "data.amount"}
+
+
 @pytest.mark.parametrize(
     "identifier",
     ["x", "é" * 128, "🎉" * 128, " a ", "A", "a", "İ", "a b", "'; DROP TABLE", "\u200b"],
@@ -303,6 +308,8 @@ def test_long_texts() -> None:
     is_valid(altered(data={"notes": [longest]}))
     assert paths(altered(data={"description": longest + "x"})) == ["data.description"]
     assert paths(altered(data={"notes": {"a": [longest + "x"]}})) == ["data.notes.a.0"]
+    is_valid(altered(data={"notes": ["x" * 4000, "y" * 4000]}))
+    assert paths(altered(data={"notes": ['"' + "y" * 4000]})) == ["data.notes.0"]
     assert paths(altered(myextension=longest + "x")) == ["myextension"]
 
 
