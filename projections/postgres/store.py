@@ -207,14 +207,25 @@ async def _write_rows(connection: Connection, changes: Changes) -> None:
 
 
 async def _write_timers(connection: Connection, projection: str, changes: Changes) -> None:
-    for timer in changes.timers.values():
-        if timer.due is None:
-            await connection.execute(_sql["cancel_timer"], projection, timer.user_id, timer.timer)
-        else:
-            payload = json.dumps(timer.payload)
-            await connection.execute(
-                _sql["set_timer"], projection, timer.user_id, timer.timer, timer.due, payload
-            )
+    timers = [changes.timers[key] for key in sorted(changes.timers)]
+    ended = [timer for timer in timers if timer.due is None]
+    begun = [timer for timer in timers if timer.due is not None]
+    if ended:
+        await connection.execute(
+            _sql["cancel_timers"],
+            projection,
+            [timer.user_id for timer in ended],
+            [timer.timer for timer in ended],
+        )
+    if begun:
+        await connection.execute(
+            _sql["set_timers"],
+            projection,
+            [timer.user_id for timer in begun],
+            [timer.timer for timer in begun],
+            [timer.due for timer in begun],
+            [json.dumps(timer.payload) for timer in begun],
+        )
 
 
 async def _write_derived(connection: Connection, changes: Changes) -> None:

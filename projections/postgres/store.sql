@@ -64,10 +64,15 @@ from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
     with ordinality as d(id, topic, key, value, place)
 order by d.place
 
--- name: set_timer
-insert into timers (projection, user_id, timer, due, payload) values ($1, $2, $3, $4, $5::jsonb)
+-- name: set_timers
+insert into timers (projection, user_id, timer, due, payload)
+select $1, t.user_id, t.timer, t.due, t.payload::jsonb
+from unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[])
+    as t(user_id, timer, due, payload)
 on conflict (projection, user_id, timer) do update
 set due = excluded.due, payload = excluded.payload
 
--- name: cancel_timer
-delete from timers where projection = $1 and user_id = $2 and timer = $3
+-- name: cancel_timers
+delete from timers t
+using unnest($2::text[], $3::text[]) as c(user_id, timer)
+where t.projection = $1 and t.user_id = c.user_id and t.timer = c.timer
