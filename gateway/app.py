@@ -79,6 +79,8 @@ class Gate:
         return principal
 
     async def _principal(self, request: Request, access: Access) -> Principal | None:
+        if not access.knows_callers:
+            return None
         token = bearer(request.headers.get("authorization"))
         if token is None:
             if access.needs_token:

@@ -33,13 +33,18 @@ class Shape(BaseModel):
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call: everybody, whoever has a token, or whoever has one of these scopes."""
+    """Who may call: everybody, whoever has a token, or whoever has one of these scopes.
+
+    ``knows_callers`` False is for probes: tokens are not looked at, and nothing is counted.
+    """
 
     needs_token: bool = True
     scopes: tuple[str, ...] = ()
+    knows_callers: bool = True
 
 
 PUBLIC = Access(needs_token=False)
+PROBE = Access(needs_token=False, knows_callers=False)
 PERSON = Access()
 
 

@@ -16,7 +16,7 @@ from gateway import openapi
 from gateway.answers import json_answer
 from gateway.health import Health
 from gateway.metrics import Metrics
-from gateway.operations import PUBLIC, Call, Operation, Shape
+from gateway.operations import PROBE, PUBLIC, Call, Operation, Shape
 from gateway.problems import Problem, not_found
 from schemas import export
 from schemas.registry import TYPES
@@ -141,10 +141,10 @@ def operations(
 
     meta = Meta(metrics, health, document)
     own = (
-        Operation("GET", "/health", meta.alive, "The process answers", PUBLIC, answer=Alive),
-        Operation("GET", "/ready", meta.ready, "All parts answer", PUBLIC, answer=Ready),
+        Operation("GET", "/health", meta.alive, "The process answers", PROBE, answer=Alive),
+        Operation("GET", "/ready", meta.ready, "All parts answer", PROBE, answer=Ready),
         Operation(
-            "GET", "/metrics", meta.metrics, "For Prometheus", PUBLIC, media_type="text/plain"
+            "GET", "/metrics", meta.metrics, "For Prometheus", PROBE, media_type="text/plain"
         ),
         Operation("GET", "/openapi.json", meta.openapi, "This document", PUBLIC),
         Operation("GET", "/asyncapi.json", meta.asyncapi, "The topics and their events", PUBLIC),
