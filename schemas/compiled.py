@@ -70,12 +70,12 @@ def compile_model(model: type[BaseModel]) -> Compiled:
         settle = _settle_of(shape, info)
         if settle is not None:
             settles.append((name, settle))
-        if shape.strings is not None:
-            special.append((name, shape.strings))
+        if shape.strings is not None or _has_default_value(info):
+            special.append((name, shape.strings or _one_string))
     struct = msgspec.defstruct(
         model.__name__, columns, kw_only=True, frozen=True, gc=False, rename=rename
     )
-    nests = any(strings is not _no_strings for _, strings in special)
+    nests = any(strings not in (_no_strings, _one_string) for _, strings in special)
     return Compiled(struct, _settling(settles), _counting(len(columns), special), nests)
 
 
@@ -88,6 +88,10 @@ def free_strings(value: object) -> int:
     if isinstance(value, list):
         return sum(map(free_strings, value))
     return 0
+
+
+def _one_string(value: object) -> int:
+    return 1
 
 
 def _no_strings(value: object) -> int:
@@ -106,7 +110,7 @@ def _settling(settles: list[tuple[str, Settle]]) -> Callable[[Any], None]:
 
 def _counting(width: int, special: list[tuple[str, Strings]]) -> Strings:
     # A field counts twice if it is there, for its name and its value; of the special ones the value
-    # is not one string. A null looks like a field that is missing: the count is then too low, and
+    # is not one string, or a default tells that they were not there. A null looks like a field that is missing: the count is then too low, and
     # the caller has to look itself. It is never too high.
     def plain(struct: Any) -> int:
         return 2 * (width - astuple(struct).count(None))
