@@ -158,9 +158,7 @@ def _is_looked_at(definition: Mapping[str, Any], event: Fact) -> bool:
     return event.type == JOURNEY or (event.type in SAME and SAME[event.type][1](event.data))
 
 
-def _is_excluded(
-    definition: Mapping[str, Any], event: Fact, reached: int, now: int | None
-) -> bool:
+def _is_excluded(definition: Mapping[str, Any], event: Fact, reached: int, now: int | None) -> bool:
     """After one step and before the other; the event that is the other is not before it."""
     return any(
         exclusion["fromStep"] <= reached < exclusion["toStep"]

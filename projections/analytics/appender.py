@@ -62,6 +62,11 @@ class Analytics:
         #: How far each partition is gathered (not: flushed), with the epoch of its owner.
         self._gathered: dict[Partition, Checkpoint] = {}
 
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait for the next flush; what metrics show."""
+        return self._flusher.pending_rows
+
     async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         """Own these partitions and no others; returns the offsets to read from.
 
@@ -88,9 +93,13 @@ class Analytics:
             batch.release()
 
     async def close(self) -> None:
-        """Write what is pending and let go of all partitions; if cancelled, let go at once."""
+        """Write what is pending and let go of all partitions; if cancelled, let go at once.
+
+        Raises:
+            Exception: what made the flushing fail.
+        """
         try:
-            if self._flushing is not None and not self._flushing.done():
+            if self._flushing is not None:
                 await self._or_failure(self._flusher.drained())
         finally:
             await self.abandon()
@@ -144,7 +153,7 @@ class Analytics:
             ends.add(self._flushing)
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done() and self._flushing is not None:
+            if self._flushing is not None and self._flushing.done():
                 self._flushing.result()
         finally:
             task.cancel()

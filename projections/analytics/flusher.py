@@ -81,6 +81,11 @@ class Flusher:
         self._busy = False
         self._next_start = 0.0
 
+    @property
+    def pending_rows(self) -> int:
+        """Rows that wait for the next flush."""
+        return self._weight(lambda each: each.count)
+
     async def add(self, part: Part) -> None:
         """Queue rows; returns when what waits is below the limits."""
         self._pending.append(part)
@@ -187,13 +192,13 @@ class Flusher:
     def _is_due(self) -> bool:
         return (
             self._clock() >= self._next_start
-            or self._weight(lambda each: each.count) >= FLUSH_ROWS_MAX
+            or self.pending_rows >= FLUSH_ROWS_MAX
             or self._weight(lambda each: each.bytes) >= FLUSH_BYTES_MAX
         )
 
     def _is_full(self) -> bool:
         return (
-            self._weight(lambda each: each.count) >= PENDING_ROWS_MAX
+            self.pending_rows >= PENDING_ROWS_MAX
             or self._weight(lambda each: each.bytes) >= PENDING_BYTES_MAX
         )
 

@@ -14,8 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from projections.funnels.definition import Definition, Exclusion
+from projections.funnels.definition import STEPS_MAX, Definition, Exclusion
 from projections.funnels.matching import MASK_BITS, TIME_SHIFT
+
+#: Bits of a place among one person's events, where three numbers share 64 bits: 4 remain for the
+#: steps that are missing.
+_PLACE_BITS = 29
+assert STEPS_MAX < 1 << 63 - 2 * _PLACE_BITS
 
 _NEVER = f"toUInt64({2**64 - 1})"
 _NEVER_MASK = f"toUInt32({2**32 - 1})"
@@ -33,6 +38,11 @@ class Clock:
     def bits(self) -> int:
         """Bits for the place among the person's events; one is left for the sentinel."""
         return 63 - self.span_ms.bit_length()
+
+    @property
+    def places(self) -> int:
+        """The bits of an event that are its place."""
+        return (1 << self.bits) - 1
 
     def within(self, start: str, event: str) -> str:
         """Whether an event lies in the window of an attempt, its end included."""
@@ -52,17 +62,18 @@ def attempts_sql(definition: Definition, rows: str, clock: Clock, with_value: bo
         paths = _unordered(definition, prepared, clock)
     else:
         paths = _in_order(definition, prepared, clock)
-    # The most steps; of these the one that reached the last of them first; of these the one that
-    # began last. The least of these numbers is the attempt that counts.
+    # The most steps; of these the attempt that reached the last of them first; of these the one
+    # that began last. Places among the person's events are enough to tell, and fit one number.
+    last = f"bitAnd(path[length(path)], {clock.places})"
+    first = f"bitAnd(path[1], {clock.places})"
     best = (
-        f"arrayMap(path -> bitOr(bitShiftLeft(toUInt256({count} - length(path)), 128),"
-        " bitOr(bitShiftLeft(toUInt256(path[length(path)]), 64), toUInt256(bitNot(path[1])))),"
-        " paths)"
+        f"arrayMap(path -> ({count} - length(path)) * {1 << 2 * _PLACE_BITS}"
+        f" + {last} * {1 << _PLACE_BITS} + {(1 << _PLACE_BITS) - 1} - {first}, paths)"
     )
     times = ", ".join(
         f"bitShiftRight(best[{k}], {clock.bits}) as t_{k}" for k in range(1, count + 1)
     )
-    value = f", vals[bitAnd(best[1], {(1 << clock.bits) - 1})] as value" if with_value else ""
+    value = f", vals[bitAnd(best[1], {clock.places})] as value" if with_value else ""
     return (
         f"select toUInt8(length(best)) as level, {times}{value} from (select"
         f" {best} as ranks, paths[indexOf(ranks, arrayMin(ranks))] as best"

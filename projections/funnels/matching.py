@@ -10,20 +10,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projections.funnels.actions import JOURNEY
-from projections.funnels.definition import Definition, Match
+from projections.funnels.definition import JOURNEY_FIELDS, Definition, Match
 from schemas.topics import TOPICS
 
 MASK_BITS = 20
 TIME_SHIFT = 84
 
 _TOPICS = sorted(TOPICS)
-assert len(_TOPICS) < 1 << 6
+assert len(_TOPICS) < 63
 
-_PLACE = (
-    "bitOr(bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(time)), 84),"
-    f" bitShiftLeft(toUInt128(transform(topic, {_TOPICS}, {list(range(len(_TOPICS)))}, 63)), 78)),"
-    " bitOr(bitShiftLeft(toUInt128(partition), 64), bitShiftLeft(toUInt128(offset), 20)))"
-)
+
+def _place(time: str, topic: str, partition: str, offset: str) -> str:
+    """Where an event stands, as the number described above, without what it matches."""
+    # From 1, so that no event is 0.
+    numbers = list(range(1, len(_TOPICS) + 1))
+    return (
+        f"bitOr(bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli({time})), 84),"
+        f" bitShiftLeft(toUInt128(transform({topic}, {_TOPICS}, {numbers}, 63)), 78)),"
+        f" bitOr(bitShiftLeft(toUInt128({partition}), 64), bitShiftLeft(toUInt128({offset}), 20)))"
+    )
+
+
+_PLACE = _place("time", "topic", "partition", "offset")
 
 _RANGE = (
     "time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')"
@@ -67,7 +75,7 @@ def rows_sql(definition: Definition, parameters: Parameters, breakdown: Breakdow
     parts = []
     if steps:
         parts.append(f"select user_id as person, k{value} from ({steps}) where user_id != ''")
-        parts.append(_unnamed(steps, value))
+        parts.append(_unnamed(steps, breakdown is not None))
     if facts:
         parts.append(f"select user_id as person, k{value} from ({facts}) where user_id != ''")
     rows = " union all ".join(parts)
@@ -82,18 +90,26 @@ def rows_sql(definition: Definition, parameters: Parameters, breakdown: Breakdow
     )
 
 
-def _unnamed(steps: str, value: str) -> str:
+def _unnamed(steps: str, with_value: bool) -> str:
     """Steps of sessions without a person count for whom the session is named after, if ever.
 
-    No person's id contains U+0000, so a session that is never named is a person of its own.
+    Both are grouped by session together, which costs half of a join. No person's id contains
+    U+0000, so a session that is never named is a person of its own.
     """
+    named = "first_named"
+    naming = _place(f"{named}.time", f"{named}.topic", f"{named}.partition", f"{named}.offset")
+    unnamed = f"from ({steps}) where user_id = ''"
+    given, none, event = ("k, value", ", ''", "(k, value)") if with_value else ("k", "", "k")
+    each = "arrayJoin(steps)"
+    taken = f"{each}.1 as k, {each}.2 as value" if with_value else f"{each} as k"
     return (
-        "select if(named.user_id = '', concat('\\0', unnamed.session), named.user_id) as person,"
-        f" unnamed.k as k{value and ', unnamed.value as value'}"
-        f" from (select * from ({steps}) where user_id = '') as unnamed"
-        " left join (select session, min(first_named).user_id as user_id from sessions"
-        f" where session in (select session from ({steps}) where user_id = '')"
-        " group by session) as named on named.session = unnamed.session"
+        f"select if(owner = '', concat('\\0', session), owner) as person, {taken} from ("
+        f"select session, groupArrayIf({event}, k != 0) as steps,"
+        " argMinIf(person, naming, k = 0) as owner from ("
+        f"select session, {given}, '' as person, toUInt128(0) as naming {unnamed}"
+        f" union all select session, toUInt128(0){none}, first_named.user_id, {naming}"
+        f" from sessions where session in (select session {unnamed})"
+        ") group by session having notEmpty(steps))"
     )
 
 
@@ -198,7 +214,7 @@ def _step_value(breakdown: Breakdown, parameters: Parameters) -> str:
     first, *rest = breakdown.path
     if first == "properties" and rest:
         return _json_text("properties", tuple(rest), parameters)
-    return f"toString({first})"
+    return f"toString({first})" if first in JOURNEY_FIELDS and not rest else "''"
 
 
 def _json_text(column: str, path: tuple[str, ...], parameters: Parameters) -> str:

@@ -8,8 +8,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from projections.clickhouse.client import Client, translated
+from projections.funnels.actions import JOURNEY
 from projections.funnels.attempts import Clock, attempts_sql
-from projections.funnels.definition import Definition
+from projections.funnels.definition import JOURNEY_FIELDS, Definition
 from projections.funnels.given import GIVEN
 from projections.funnels.matching import Breakdown, Parameters, rows_sql
 from projections.postgres import queries
@@ -81,7 +82,7 @@ async def funnel(
         Unavailable: the database does not answer.
     """
     clock = _clock(definition, from_, to)
-    by = _breakdown(breakdown) if breakdown else None
+    by = _breakdown(definition, breakdown) if breakdown else None
     if interval not in (None, "day"):
         raise Invalid("interval must be day")
     parameters = Parameters()
@@ -112,10 +113,14 @@ def _clock(definition: Definition, from_: date, to: date) -> Clock:
     return Clock(from_ms, days * _MS_PER_DAY, definition.window_seconds * 1000)
 
 
-def _breakdown(text: str) -> Breakdown:
+def _breakdown(definition: Definition, text: str) -> Breakdown:
     path = tuple(text.split("."))
     if not all(path) or len(text) > 200 or "\0" in text:
         raise Invalid("breakdown must be a field, or properties and a field of it")
+    known = (path[0] == "properties" and path[1:]) or (path[1:] == () and path[0] in JOURNEY_FIELDS)
+    if not known and all(match.type == JOURNEY for match in definition.matches):
+        fields = ", ".join(JOURNEY_FIELDS)
+        raise Invalid(f"breakdown must be one of {fields}, or properties and a field of it")
     return Breakdown(path)
 
 

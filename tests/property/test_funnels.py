@@ -84,10 +84,8 @@ def rows_of(facts: list[Fact]) -> dict[AppendTable, list[Values]]:
         for is_first in (True, False):
             # Repetitions at positions of their own: they must not count.
             again = (place[0], place[1] + 100 * (not is_first), place[2])
-            rows[EVENTS].append(
-                (*again, "i", "s", f"{fact.type}.v1", fact.type, is_first, "", user, "t")
-                + (time, time, "", "", encode(fact.data).decode())
-            )
+            named = ("i", "s", f"{fact.type}.v1", fact.type, is_first, "", user, "t")
+            rows[EVENTS].append((*again, *named, time, time, "", "", encode(fact.data).decode()))
         if fact.type == JOURNEY:
             more = (fact.data["session"], fact.data["action"], "", fact.data["platform"])
             more += ("", "", "", encode(fact.data["properties"]).decode())

@@ -1,0 +1,415 @@
+"""The contract of the append store and of the flush log, on every backend.
+
+The real appender runs over each pair; a store that fails or dies in the middle is one around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from compose.local import Stack
+from projections.analytics import flusher
+from projections.analytics.append import AppendTable, Values
+from projections.analytics.appender import Analytics
+from projections.analytics.memory import MemoryAppendStore, MemoryFlushLog
+from projections.analytics.tables import EVENTS, JOURNEY_STEPS, PRICES, TABLES, TRANSACTIONS
+from projections.batch import Move, Partition
+from projections.clickhouse.client import open_client
+from projections.clickhouse.migrate import migrate as migrate_clickhouse
+from projections.clickhouse.store import ClickHouseStore
+from projections.postgres.flushes import PostgresFlushLog
+from projections.postgres.migrate import migrate
+from projections.postgres.pool import acquire, open_pool
+from projections.projector import Hole
+from projections.store import RowsRefused, Unavailable
+from schemas.envelope import Draft
+from tests.builders import at, posted, step, tick
+from tests.log import Log
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Frail:
+    """A store that does what it is told to when a table's insert comes by."""
+
+    store: Any
+    before: dict[str, list[BaseException]] = field(default_factory=dict)
+    after: dict[str, list[BaseException]] = field(default_factory=dict)
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    encoded: dict[str, tuple[bytes, list[Values]]] = field(default_factory=dict)
+
+    def encode(self, table: AppendTable, rows: Sequence[Values]) -> bytes:
+        block: bytes = self.store.encode(table, rows)
+        self.encoded[table.name] = block, list(rows)
+        return block
+
+    async def send(self, table: AppendTable, block: bytes, token: str) -> None:
+        _raise_next(self.before, table)
+        await self.store.send(table, block, token)
+        self.sent.append((table.name, token))
+        _raise_next(self.after, table)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def _raise_next(planned: dict[str, list[BaseException]], table: AppendTable) -> None:
+    if errors := planned.get(table.name):
+        raise errors.pop(0)
+
+
+@dataclass
+class World:
+    store: Frail
+    log: Any
+    rows: Callable[[AppendTable], Awaitable[list[Any]]]
+    letters: Callable[[], Awaitable[list[tuple[str, int]]]]
+    offsets: Callable[[], Awaitable[dict[Partition, int]]]
+
+    def worker(self, kafka: Log) -> Analytics:
+        async def at_once(seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        return Analytics(self.store, self.log, kafka.reread, sleep=at_once)
+
+
+@pytest.fixture(params=["memory", "servers"])
+async def world(
+    request: pytest.FixtureRequest, stack: Stack, database: str, clickhouse_database: str
+) -> AsyncIterator[World]:
+    if request.param == "memory":
+        yield _memory()
+        return
+    async with (
+        open_pool(database) as pool,
+        open_client(f"{stack.clickhouse}/{clickhouse_database}") as client,
+    ):
+        await migrate(pool)
+        await migrate_clickhouse(client)
+        yield _servers(pool, client)
+
+
+def _memory() -> World:
+    store, log = MemoryAppendStore(), MemoryFlushLog()
+
+    async def rows(table: AppendTable) -> list[Any]:
+        return [tuple(table.place(row)) for row in store.rows(table)]
+
+    async def letters() -> list[tuple[str, int]]:
+        return sorted((each.position.topic, each.position.offset) for each in log.letters)
+
+    async def offsets() -> dict[Partition, int]:
+        return {place: stand.next_offset for place, stand in log.stands.items()}
+
+    return World(Frail(store), log, rows, letters, offsets)
+
+
+def _servers(pool: Any, client: Any) -> World:
+    async def rows(table: AppendTable) -> list[Any]:
+        sql = f"select topic, partition, offset from {table.name} order by all"
+        return [tuple(row) for row in (await client.query(sql)).result_rows]
+
+    async def letters() -> list[tuple[str, int]]:
+        sql = "select topic, \"offset\" from dead_letters where state = 'open' order by 1, 2"
+        async with acquire(pool) as connection:
+            return [tuple(row) for row in await connection.fetch(sql)]
+
+    async def offsets() -> dict[Partition, int]:
+        async with acquire(pool) as connection:
+            found = await connection.fetch("select topic, partition, next_offset from checkpoints")
+        return {Partition(row[0], row[1]): row[2] for row in found}
+
+    return World(Frail(ClickHouseStore(client)), PostgresFlushLog(pool), rows, letters, offsets)
+
+
+def history(months: int = 3, people: int = 4) -> list[Draft]:
+    """Events of several people over several months, some of them sent twice."""
+    drafts: list[Draft] = []
+    for month in range(months):
+        for person in range(people):
+            when = at(days=-30 * month, seconds=person)
+            user = f"usr_{person}"
+            drafts.append(posted("12.34", user=user, time=when))
+            drafts.append(step("signup", session=f"s{person}", user=user, time=when))
+            drafts.append(tick(time=when))
+    return [*drafts, *drafts[::5]]
+
+
+def expected(kafka: Log) -> dict[str, list[tuple[str, int, int]]]:
+    """Positions of each table's rows, from the log."""
+    seen = set()
+    tables: dict[str, list[tuple[str, int, int]]] = {
+        table.name: [] for table in TABLES if not table.merges
+    }
+    types = {
+        "bfc.transaction.posted": ["transactions", "journey_steps"],
+        "journey.step.recorded": ["journey_steps"],
+        "market.price.ticked": ["prices"],
+    }
+    for event in kafka.events():
+        tables["events"].append(tuple(event.position))
+        if event.key not in seen:
+            for name in types[event.type]:
+                tables[name].append(tuple(event.position))
+        seen.add(event.key)
+    return {name: sorted(places) for name, places in tables.items()}
+
+
+async def run(worker: Analytics, kafka: Log, size: int = 3) -> None:
+    """What a worker does from taking all partitions to an orderly end."""
+    starts = await worker.take(kafka.places())
+    for place, start in starts.items():
+        end = len(kafka.records[place])
+        for first in range(start, end, size):
+            await worker.append(kafka.batch(place, first, min(first + size, end)))
+    await worker.close()
+
+
+async def check(world: World, kafka: Log) -> None:
+    wanted = expected(kafka)
+    for table in TABLES:
+        if not table.merges:
+            assert sorted(await world.rows(table)) == wanted[table.name], table.name
+    ends = {place: len(records) for place, records in kafka.records.items()}
+    assert await world.offsets() == ends
+
+
+@pytest.fixture
+def kafka() -> Log:
+    log = Log()
+    log.append(history())
+    return log
+
+
+async def test_every_event_once(world: World, kafka: Log) -> None:
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+    # One insert for each table and flush, whatever the number of batches.
+    tokens = {token.split(":")[0] for _, token in world.store.sent}
+    assert len(world.store.sent) <= 5 * len(tokens)
+
+
+async def test_a_second_worker_goes_on_where_the_first_stopped(world: World, kafka: Log) -> None:
+    await run(world.worker(kafka), kafka)
+    kafka.append(history(months=1))
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+    assert kafka.rereads == 0
+
+
+@pytest.mark.parametrize("table", ["events", "transactions", "prices", "journey_steps", "sessions"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_killed_around_an_insert(world: World, kafka: Log, table: str, moment: str) -> None:
+    getattr(world.store, moment)[table] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka)
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+
+
+async def test_killed_when_only_some_months_had_arrived(world: World, kafka: Log) -> None:
+    world.store.before["transactions"] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka, size=100)
+    token = next(token for name, token in world.store.sent if name == "events")
+    flush = token.split(":")[0]
+    # The insert of the dead worker arrives in part: one month of three.
+    late, rows = world.store.encoded["transactions"]
+    months = {row[3].month for row in rows}
+    assert len(months) > 1
+    some = [row for row in rows if row[3].month == min(months)]
+    await world.store.send(
+        TRANSACTIONS, world.store.encode(TRANSACTIONS, some), f"{flush}:transactions"
+    )
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+    # And arrives as a whole after all, when the repair is done.
+    await world.store.send(TRANSACTIONS, late, f"{flush}:transactions")
+    await check(world, kafka)
+
+
+async def test_a_store_that_is_away_for_a_while(world: World, kafka: Log) -> None:
+    away = [Unavailable("away") for _ in range(5)]
+    world.store.before["events"] = away[:3]
+    world.store.after["prices"] = away[3:]  # it took effect, and the answer was lost
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+
+
+async def test_the_log_of_flushes_loses_its_answers(
+    world: World, kafka: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("open", "close"):
+        _lose_answer(monkeypatch, world.log, name)
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+
+
+def _lose_answer(monkeypatch: pytest.MonkeyPatch, log: Any, name: str) -> None:
+    real, lost = getattr(log, name), []
+
+    async def losing(*arguments: Any) -> None:
+        await real(*arguments)
+        if not lost:
+            lost.append(name)
+            raise Unavailable("the answer was lost")
+
+    monkeypatch.setattr(log, name, losing)
+
+
+async def test_a_fenced_worker_writes_nothing_more(world: World, kafka: Log) -> None:
+    first, second = world.worker(kafka), world.worker(kafka)
+    places = kafka.places()
+    moved, kept = places[:1], places[1:]
+    await first.take(places)
+    await second.take(moved)
+    for place in places:
+        await first.append(kafka.batch(place))
+    await first.close()
+    wanted = {place: len(kafka.records[place]) for place in kept} | dict.fromkeys(moved, 0)
+    assert await world.offsets() == wanted
+    for place in moved:
+        await second.append(kafka.batch(place))
+    await second.close()
+    await check(world, kafka)
+
+
+async def test_a_partition_moves_while_its_flush_is_under_way(world: World, kafka: Log) -> None:
+    first, second = world.worker(kafka), world.worker(kafka)
+    places = kafka.places()
+    await first.take(places)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    send = world.store.send
+
+    async def slowly(table: AppendTable, block: bytes, token: str) -> None:
+        if table is TRANSACTIONS and not reached.is_set():
+            reached.set()
+            await go_on.wait()
+        await send(table, block, token)
+
+    world.store.send = slowly  # type: ignore[method-assign]
+    for place in places:
+        await first.append(kafka.batch(place))
+    await reached.wait()
+    starts = await second.take(places[:2])
+    go_on.set()
+    await first.close()
+    for place, start in starts.items():
+        await second.append(kafka.batch(place, start))
+    await second.close()
+    await check(world, kafka)
+
+
+async def test_a_hole_is_never_skipped(world: World, kafka: Log) -> None:
+    worker = world.worker(kafka)
+    place = Partition(
+        "market.prices", next(p.partition for p in kafka.places() if "prices" in p[0])
+    )
+    await worker.take([place])
+    with pytest.raises(Hole):
+        await worker.append(kafka.batch(place, 2))
+    await worker.append(kafka.batch(place, 0, 3))
+    await worker.append(kafka.batch(place, 1))
+    await worker.close()
+    assert await world.offsets() == {place: len(kafka.records[place])}
+
+
+async def test_a_row_that_does_not_fit_is_a_dead_letter_and_can_be_retried(
+    world: World, kafka: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = posted("66.6", user="usr_1")
+    kafka.append([poison, *history(months=1)])
+    encode = world.store.encode
+
+    def picky(table: AppendTable, rows: Sequence[Values]) -> bytes:
+        if table is TRANSACTIONS and any(row[8] == Decimal("66.6") for row in rows):
+            raise RowsRefused("66.6 does not fit")
+        return encode(table, rows)
+
+    monkeypatch.setattr(world.store, "encode", picky)
+    await run(world.worker(kafka), kafka)
+    where = next(event.position for event in kafka.events() if event.id == poison.id)
+    assert await world.letters() == [(where.topic, where.offset)]
+    assert tuple(where) in await world.rows(EVENTS)
+    assert tuple(where) not in await world.rows(JOURNEY_STEPS)
+
+    monkeypatch.setattr(world.store, "encode", encode)
+    kafka.append([poison])
+    await run(world.worker(kafka), kafka)
+    again = [event.position for event in kafka.events() if event.id == poison.id][-1]
+    assert await world.letters() == []
+    assert tuple(again) in await world.rows(TRANSACTIONS)
+    assert tuple(again) in await world.rows(JOURNEY_STEPS)
+
+
+async def test_a_row_that_the_server_refuses_is_left_out_alone(world: World, kafka: Log) -> None:
+    blocks: dict[bytes, Sequence[Values]] = {}
+    encode, send = world.store.encode, world.store.send
+
+    def remember(table: AppendTable, rows: Sequence[Values]) -> bytes:
+        block = encode(table, rows)
+        blocks[block] = list(rows)
+        return block
+
+    async def constrained(table: AppendTable, block: bytes, token: str) -> None:
+        if table is PRICES and any(row[2] == 4 for row in blocks[block]):
+            raise RowsRefused("offset 4 is not wanted here")
+        await send(table, block, token)
+
+    world.store.encode = remember  # type: ignore[method-assign]
+    world.store.send = constrained  # type: ignore[method-assign]
+    world.store.after["journey_steps"] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka)
+    await run(world.worker(kafka), kafka)
+    prices = [row for row in expected(kafka)["prices"] if row[2] != 4]
+    assert sorted(await world.rows(PRICES)) == prices
+    assert await world.letters() == [("market.prices", 4)]
+
+
+async def test_who_adds_too_much_waits(
+    world: World, kafka: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "FLUSH_ROWS_MAX", 5)
+    monkeypatch.setattr(flusher, "PENDING_ROWS_MAX", 6)
+    gate, waits = asyncio.Event(), asyncio.Event()
+    send = world.store.send
+
+    async def waiting(table: AppendTable, block: bytes, token: str) -> None:
+        waits.set()
+        await gate.wait()
+        await send(table, block, token)
+
+    world.store.send = waiting  # type: ignore[method-assign]
+    worker = world.worker(kafka)
+    task = asyncio.create_task(run(worker, kafka, size=1))
+    async with asyncio.timeout(20):
+        while worker.pending_rows < 6:  # noqa: ASYNC110 - nobody is told of what is pending
+            await asyncio.sleep(0.001)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert worker.pending_rows < 6 + 4
+    gate.set()
+    await task
+    await check(world, kafka)
+
+
+async def test_the_store_counts_and_tells_ranges(world: World, kafka: Log) -> None:
+    await run(world.worker(kafka), kafka)
+    place = Partition(
+        "market.prices", next(p.partition for p in kafka.places() if "prices" in p[0])
+    )
+    move = Move(*place, 1, 4, epoch=9)
+    assert await world.store.count(PRICES, [move]) == 3
+    assert {found.offset for found in await world.store.present(PRICES, [move])} == {1, 2, 3}
+    nothing = Move("market.prices", place.partition + 50, 0, 100, 1)
+    assert await world.store.count(PRICES, [nothing]) == 0
