@@ -77,7 +77,7 @@ def render(figures: Figures, lines: list[str]) -> Group:
 
 def _latency(samples: deque[float]) -> str:
     if len(samples) < 2:
-        return "measuring"
+        return "measured as soon as the history is folded"
     cuts = statistics.quantiles(samples, n=100)
     return f"p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms over HTTP ({len(samples)})"
 
@@ -90,6 +90,9 @@ async def probe(session: aiohttp.ClientSession, figures: Figures) -> None:
             await _probe_once(session, number)
             figures.latencies.append(time.monotonic() - began)
             figures.trouble = ""
+        except aiohttp.ClientResponseError as error:
+            # A view that is not there yet is answered with 503: the history is being folded.
+            figures.trouble = "" if error.status == 503 else f"the gateway: {error}"
         except (aiohttp.ClientError, TimeoutError) as error:
             figures.trouble = f"the gateway: {error or type(error).__name__}"
         await asyncio.sleep(PROBE_SECONDS)

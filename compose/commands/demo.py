@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import threading
@@ -89,7 +90,7 @@ def _run(
         def mint(user: str, scopes: list[str]) -> str:
             return tokens.mint(key, user, scopes, tenant=settings.tenant, ttl_seconds=86_400)
 
-        lines = _lines(stack, port, mint(live.some_person(), ["analyst", "operator"]), live)
+        lines = _lines(stack, folder, port, live.some_person())
         with live.sending():
             asyncio.run(_watch(stack, port, mint, lines, stop))
 
@@ -156,6 +157,7 @@ async def _watch(
     stack: Stack, port: int, mint: Any, lines: list[str], stop: threading.Event
 ) -> None:
     import aiohttp
+    from rich.console import Console
     from rich.live import Live
 
     from compose.summary import PROBE_USER, Ends, Figures, probe, render
@@ -175,7 +177,10 @@ async def _watch(
         )
         figures, ends = Figures(), Ends()
         probing = asyncio.create_task(probe(session, figures))
-        screen = parts.enter_context(Live(auto_refresh=False))
+        console = Console()
+        if not console.is_terminal:
+            console.print(*lines, sep="\n", soft_wrap=True)
+        screen = parts.enter_context(Live(console=console, auto_refresh=False))
         try:
             while not stop.is_set():
                 await _look(stack, pool, progress, ends, figures)
@@ -198,19 +203,21 @@ async def _look(stack: Stack, pool: Any, progress: Any, ends: Any, figures: Figu
         figures.counts = {name: await connection.fetchval(sql) for name, sql in _COUNTS.items()}
 
 
-def _lines(stack: Stack, port: int, token: str, live: _Live) -> list[str]:
+def _lines(stack: Stack, folder: Path, port: int, user: str) -> list[str]:
     base = f"http://127.0.0.1:{port}"
+    bearer = '-H "Authorization: Bearer $TOKEN"'
     query = "select type, count() from events group by type order by 2 desc format Pretty"
+    shown = os.path.relpath(folder)
     return [
-        f"The views of {live.some_person()}, until Ctrl-C:",
-        f"TOKEN={token}",
-        f'curl -H "Authorization: Bearer $TOKEN" {base}/api/wealth/net-worth',
-        f'curl -H "Authorization: Bearer $TOKEN" {base}/api/notifications',
-        f'curl -H "Authorization: Bearer $TOKEN" "{base}/api/analytics/funnel/onboarding?days=30"',
-        f'websocat -H "Authorization: Bearer $TOKEN" "ws://127.0.0.1:{port}/ws/sync?from=earliest"',
-        f'curl -N -H "Authorization: Bearer $TOKEN" {base}/api/sync/stream',
+        "To paste into another terminal:",
+        f"TOKEN=$(.venv/bin/streams token --user {user} --scope analyst,operator --folder {shown})",
+        f"curl {bearer} {base}/api/wealth/net-worth",
+        f"curl {bearer} {base}/api/notifications",
+        f'curl {bearer} "{base}/api/analytics/funnel/onboarding?days=30"',
+        f'websocat {bearer} "ws://127.0.0.1:{port}/ws/sync?from=earliest"',
+        f"curl -N {bearer} {base}/api/sync/stream",
         f"curl {stack.clickhouse} --data-binary '{query}'",
         f"psql {stack.postgres}",
         f"kcat -b {stack.kafka} -C -t notifications -o -5 -e",
-        f"{base}/docs",
+        f"{base}/docs shows the whole API. Ctrl-C ends everything.",
     ]
