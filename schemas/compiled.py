@@ -109,9 +109,10 @@ def _settling(settles: list[tuple[str, Settle]]) -> Callable[[Any], None]:
 
 
 def _counting(width: int, special: list[tuple[str, Strings]]) -> Strings:
-    # A field counts twice if it is there, for its name and its value; of the special ones the value
-    # is not one string, or a default tells that they were not there. A null looks like a field that is missing: the count is then too low, and
-    # the caller has to look itself. It is never too high.
+    # A field counts twice if it is there, for its name and its value. Special are those whose value
+    # is not one string, and those with a default: UNSET says that they were not there. A null looks
+    # like a field that is missing: the count is then too low, and the caller has to look itself. It
+    # is never too high.
     def plain(struct: Any) -> int:
         return 2 * (width - astuple(struct).count(None))
 

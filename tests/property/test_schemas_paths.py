@@ -123,10 +123,10 @@ def test_both_paths_agree_on_altered_texts(data: st.DataObject) -> None:
     agree(record(event_type, key, value[:at] + put + value[until:]))
 
 
+@pytest.mark.parametrize("event_type", TYPES.values(), ids=lambda each: each.full_name)
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
-def test_a_name_given_twice_is_always_found(data: st.DataObject) -> None:
-    event_type = data.draw(EVENT_TYPES)
+@settings(max_examples=15, deadline=None)
+def test_a_name_given_twice_is_always_found(event_type: EventType, data: st.DataObject) -> None:
     document = data.draw(documents(event_type))
     key = key_of_document(event_type, document)
     inside = data.draw(st.booleans())
