@@ -138,4 +138,4 @@ async def _mark_ready(crew: Any, ready_file: Path | None) -> None:
     await crew.owning.wait()
     logger.info("ready")
     if ready_file is not None:
-        ready_file.touch()
+        await asyncio.to_thread(ready_file.touch)

@@ -48,6 +48,7 @@ class Watch:
         self.commits: list[list[str]] = []
         self.released = 0
         self.done = asyncio.Event()
+        self.freed = asyncio.Event()
         self.asked: list[Mapping[Partition, int]] = []
 
     def applied(self, batches: Sequence[Batch], _outcome: Outcome) -> None:
@@ -58,12 +59,11 @@ class Watch:
         self.asked.append(dict(wanted))
 
     def batch(self, place: Partition, start: int, end: int, commands: Any = None) -> Batch:
-        return Batch(
-            *place, start, end, [], commands_end=commands or {}, release=self._release
-        )
+        return Batch(*place, start, end, [], commands_end=commands or {}, release=self._release)
 
     def _release(self) -> None:
         self.released += 1
+        self.freed.set()
 
 
 @asynccontextmanager
@@ -125,8 +125,7 @@ async def test_a_fenced_lane_lets_go_and_goes_on_with_the_others() -> None:
         store: Any = lane.projector._store
         await store.take("follower", [LEDGER])
         lane.offer(watch.batch(LEDGER, 0, 5))
-        while watch.released == 0:
-            await asyncio.sleep(0)
+        await watch.freed.wait()
         assert LEDGER not in lane.projector.checkpoints
         lane.offer(watch.batch(COMMAND, 0, 2))
         await watch.done.wait()
