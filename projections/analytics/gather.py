@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from uuid import UUID
 
 from projections.analytics.append import AppendTable, Values
@@ -15,6 +16,9 @@ from schemas.position import Position
 
 #: Name of the projection in checkpoints, dead letters and positions.
 ANALYTICS = "analytics"
+
+
+_first_three = itemgetter(slice(3))
 
 
 @dataclass
@@ -52,7 +56,7 @@ class Gathered:
     def sort(self) -> None:
         """Bring the rows of each table into the order of the log, the same in every attempt."""
         for table, rows in self.rows.items():
-            rows.sort(key=table.place)
+            rows.sort(key=table.place if table.merges else _first_three)
 
     def bury(self, letters: Sequence[DeadLetter], tables: Collection[AppendTable]) -> None:
         """Keep no rows of these events in these tables; the events are dead letters."""
