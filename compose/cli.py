@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from compose.commands import demo, gateway, import_, migrate, simulate, topics, up, worker
+from compose.commands import demo, gateway, import_, migrate, schemas, simulate, topics, up, worker
 from compose.errors import CommandError
 from compose.local import commands as local
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(local.app, name="local")
 app.command("token")(local.token)
 app.add_typer(topics.app, name="topics")
+app.add_typer(schemas.app, name="schemas")
 app.command("up")(up.up)
 app.command("down")(up.down)
 app.command("keep", hidden=True)(up.keep)

@@ -48,7 +48,16 @@ def worker(
     async def main(stop: asyncio.Event) -> None:
         await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
 
-    run_until_signalled(main)
+    from projections.postgres.pool import NotMigrated
+    from projections.projector import Hole
+    from projections.store import Unavailable
+    from streams.topics import BrokerSilent, TopicsMissing
+    from streams.transport import LogMismatch
+
+    try:
+        run_until_signalled(main)
+    except (BrokerSilent, Hole, LogMismatch, NotMigrated, TopicsMissing, Unavailable) as error:
+        raise fail(str(error)) from None
 
 
 def _chosen(only: str | None) -> list[str]:

@@ -22,8 +22,15 @@ _DATA_CLASSES = ("22", "23", "54")
 #: resources, operator intervention, system error, read-only transaction (25006).
 _TRANSIENT = ("08", "40", "53", "57", "58", "25006", "55P03")
 
+#: SQLSTATEs of a table or column that is not there.
+_NOT_MIGRATED = ("42P01", "42703")
+
 Pool = Any
 Connection = Any
+
+
+class NotMigrated(Exception):
+    """The database is not what this version needs; `streams migrate` brings it there."""
 
 
 @asynccontextmanager
@@ -69,6 +76,8 @@ async def translated() -> AsyncIterator[None]:
         state = error.sqlstate or ""
         if state.startswith(_DATA_CLASSES):
             raise RowsRefused(str(error)) from error
+        if state in _NOT_MIGRATED:
+            raise NotMigrated(f"{error}; `streams migrate` brings the database up") from error
         if state.startswith(_TRANSIENT):
             raise Unavailable(f"PostgreSQL: {error}") from error
         raise
