@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from schemas.envelope import Draft
     from schemas.position import Position
-    from streams.producer import Producer
+    from streams.producer import Producer, ProducerSettings
 
 #: Somebody waits for the answer: what the log has not confirmed by then is a 503.
 DELIVERY_SECONDS_MAX = 10.0
@@ -94,11 +94,14 @@ async def run_gateway(settings: Settings, folder: Path | None, stop: asyncio.Eve
 
 @asynccontextmanager
 async def open_log(settings: Settings) -> AsyncIterator[Log]:
-    """The log as the gateway needs it, through our producer."""
-    from projections.store import Unavailable
-    from streams.producer import BrokerAway, Producer, ProducerSettings
+    """The log as the gateway needs it, through our producer.
 
-    producer = Producer(
+    Raises:
+        Unavailable: no broker answers.
+    """
+    from streams.producer import ProducerSettings
+
+    log = ProducerLog(
         ProducerSettings(
             bootstrap=settings.kafka,
             client_id="streams-gateway",
@@ -109,23 +112,58 @@ async def open_log(settings: Settings) -> AsyncIterator[Log]:
         )
     )
     try:
-        async with producer as client:
-            yield _ProducerLog(client)
-    except BrokerAway as error:
-        raise Unavailable(str(error)) from error
+        await log.open()
+        yield log
+    finally:
+        await log.close()
 
 
-class _ProducerLog:
-    """Translates the producer's errors: the gateway knows one, that the log is away."""
+class ProducerLog:
+    """Appends through a producer, and takes a new one when the broker is done with the old.
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    After an outage longer than its delivery timeout an idempotent producer may be refused for good
+    (Tansu fences it). What is sent again has the same ids, so a second copy does no harm.
+    """
+
+    def __init__(self, settings: ProducerSettings) -> None:
+        self._settings = settings
+        self._producer: Producer | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> Producer:
+        """The producer in use; raises Unavailable."""
+        from projections.store import Unavailable
+        from streams.producer import BrokerAway, Producer
+
+        async with self._opening:
+            if self._producer is None:
+                try:
+                    self._producer = await Producer(self._settings).__aenter__()
+                except BrokerAway as error:
+                    raise Unavailable(str(error)) from error
+            return self._producer
+
+    async def close(self) -> None:
+        """Let go of what is on its way; whoever waits for it has been told, or has gone."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.__aexit__(asyncio.CancelledError, None, None)
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[Position]:
+        """See `gateway.log.Log`."""
         from projections.store import Unavailable
-        from streams.producer.errors import ProducerError
+        from streams.producer import NotAccepted, ProducerError
 
+        producer = await self.open()
         try:
-            return await self._producer.append(drafts)
+            return await producer.append(drafts)
+        except NotAccepted:
+            if self._producer is producer:
+                await self.close()
+            producer = await self.open()
+        except ProducerError as error:
+            raise Unavailable(str(error)) from error
+        try:
+            return await producer.append(drafts)
         except ProducerError as error:
             raise Unavailable(str(error)) from error
