@@ -19,7 +19,7 @@ from schemas.position import Position
 _sql = queries.load("projections.postgres", "flushes.sql")
 
 #: How long done flushes are kept for those who look into the past.
-KEPT = timedelta(days=7)
+KEPT = timedelta(days=2)
 
 
 class PostgresFlushLog:
@@ -75,11 +75,6 @@ class PostgresFlushLog:
             row = await connection.fetchrow(_sql["hold"], id)
             yield None if row["state"] == "done" else _Held(connection, _flush(row))
 
-    async def forget(self) -> None:
-        """Delete the records of flushes that have long been done."""
-        async with acquire(self._pool) as connection:
-            await connection.execute(_sql["forget"], KEPT)
-
 
 class _Held:
     """An open flush, held by a row lock until the transaction ends."""
@@ -123,6 +118,7 @@ async def _close(
     await write_dead_letters(connection, letters)
     if resolved:
         await connection.execute(_sql["resolve"], flush.projection, list(resolved))
+    await connection.execute(_sql["forget"], KEPT)
     await announce(connection, flush.projection, flush.moves)
 
 

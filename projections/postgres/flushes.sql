@@ -44,5 +44,8 @@ from unnest($2::text[], $3::integer[], $4::bigint[]) as m(topic, partition, end_
 where c.flush = $1 and c.topic = m.topic and c.partition = m.partition
 
 -- name: forget
--- Done flushes serve only whoever looks into the past.
-delete from clickhouse_flushes where state = 'done' and done_at < now() - $1::interval
+-- Done flushes serve only whoever looks into the past. Workers that meet here pass each other by.
+delete from clickhouse_flushes where id in (
+    select id from clickhouse_flushes where state = 'done' and done_at < now() - $1::interval
+    order by done_at limit 100 for update skip locked
+)
