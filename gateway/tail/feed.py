@@ -21,6 +21,7 @@ from gateway.tail.kafka import (
     consumer,
     end_seen,
     near_ends_of,
+    partition_counts,
     readable_end,
     stands_at,
     translated,
@@ -110,7 +111,7 @@ class Feed:
     async def _read(self) -> None:
         try:
             async with consumer(self._kafka, "gateway-tail") as client:
-                partitions = await _partitions(client)
+                partitions = await partition_counts(self._kafka, NUMBERED_TOPICS)
                 places = [(t, p) for t, count in partitions.items() for p in range(count)]
                 ends = await _begin_at_end(client, places)
                 self._hub.start(partitions, ends)
@@ -164,20 +165,6 @@ async def _has_passed(client: Consumer, goals: Mapping[Place, int]) -> bool:
         if await stands_at(client, place) < goal:
             return False
     return True
-
-
-async def _partitions(client: Consumer) -> dict[str, int]:
-    """The number of partitions of each topic; raises Unavailable if one is missing."""
-    async with translated():
-        # Asks for all topics: asking for one by name may create it.
-        await client.topics()
-    counts: dict[str, int] = {}
-    for topic in NUMBERED_TOPICS:
-        found = client.partitions_for_topic(topic)
-        if not found:
-            raise Unavailable(f"the topic {topic} does not exist yet")
-        counts[topic] = max(found) + 1
-    return counts
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from gateway.log import Place
@@ -65,6 +66,29 @@ async def translated() -> AsyncIterator[None]:
         raise LogChanged(str(error)) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unavailable(f"Kafka does not answer: {error or type(error).__name__}") from error
+
+
+async def partition_counts(kafka: str, topics: Collection[str]) -> dict[str, int]:
+    """How many partitions each of these topics has.
+
+    Raises:
+        Unavailable: no broker answers, or a topic is not there.
+    """
+    client = AIOKafkaAdminClient(
+        bootstrap_servers=kafka, request_timeout_ms=int(REQUEST_SECONDS_MAX * 1000)
+    )
+    try:
+        async with translated():
+            await client.start()
+            # Of all topics: asking for one by name may make it.
+            found = await client.describe_topics()
+    finally:
+        await client.close()
+    counts = {each["topic"]: len(each["partitions"]) for each in found}
+    missing = [topic for topic in topics if not counts.get(topic)]
+    if missing:
+        raise Unavailable(f"there are no topics yet named {', '.join(missing)}")
+    return {topic: counts[topic] for topic in topics}
 
 
 async def near_ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
