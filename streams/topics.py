@@ -7,6 +7,7 @@ A topic that is there with other settings is reported and left alone: changing i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,17 @@ ANSWER_SECONDS_MAX = 10.0
 """A broker that has not answered by then is away."""
 
 CREATION_SECONDS_MAX = 30.0
+
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+ASK_AGAIN_SECONDS = 0.1
+"""Between two questions to a broker that is about to be able to answer."""
 
 
 class BrokerSilent(Exception):
@@ -113,8 +125,23 @@ async def partition_counts(bootstrap: str) -> dict[str, int]:
 
 
 def log_ends(bootstrap: str) -> dict[tuple[str, int], int]:
-    """The next offset of each partition of our topics. Raises BrokerSilent."""
+    """The next offset of each partition of our topics, as the broker tells it (see `ends`).
+
+    A partition that has no leader yet, as right after its creation, is asked for again. Raises
+    BrokerSilent.
+    """
     admin = _admin(bootstrap)
+    deadline = time.monotonic() + ANSWER_SECONDS_MAX
+    while True:
+        try:
+            return _log_ends(admin, bootstrap)
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise BrokerSilent(f"{bootstrap}: {error.args[0].str()}") from error
+            time.sleep(ASK_AGAIN_SECONDS)
+
+
+def _log_ends(admin: AdminClient, bootstrap: str) -> dict[tuple[str, int], int]:
     counts = _partition_counts(admin, bootstrap)
     asked = {
         TopicPartition(name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]

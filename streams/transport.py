@@ -184,8 +184,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[SameNumberAssignor],
             enable_auto_commit=False,
-            # Positions come from the checkpoints; an offset out of range must not be guessed.
-            auto_offset_reset="none",
+            # Between an assignment and the seek to the checkpoints aiokafka may ask for a
+            # position; what it reads there is not handed over. Whether the checkpoints lie in
+            # the log is checked at each seek.
+            auto_offset_reset="earliest",
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
@@ -246,6 +248,7 @@ class BatchConsumer(driver.Consumer):
     async def seek_to_committed(self) -> Mapping[Any, int]:
         """Seek to the checkpoints; Kafka's committed offsets only serve lag displays."""
         self._generation_of_takes += 1
+        self._handed = {}
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
         try:
             offsets = await self.assignment_of_worker.take(places)

@@ -10,7 +10,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from confluent_kafka import Producer as Client
 
 from compose.local import Stack, local_stack
+from compose.local.errors import NotInstalled
 from projections.batch import Batch
 from projections.intake import Intake
 from projections.postgres.migrate import migrate
@@ -44,14 +45,18 @@ from tests.totals import Totals
 SECONDS_MAX = 20.0
 
 
-@pytest.fixture(scope="module")
-def own_stack() -> Iterator[Stack]:
-    """A broker whose topics hold nothing but what these tests send."""
+@pytest.fixture(scope="module", params=["tansu", pytest.param("kafka", marks=pytest.mark.kafka)])
+def own_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A broker of either kind whose topics hold nothing but what these tests send."""
     folder = Path(tempfile.mkdtemp(prefix="streams-worker-"))
-    with local_stack(folder) as stack:
+    with ExitStack() as ends:
+        ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            stack = ends.enter_context(local_stack(folder, kafka=request.param == "kafka"))
+        except NotInstalled as error:
+            pytest.skip(str(error))
         ensure(stack.kafka, 6)
         yield stack
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
