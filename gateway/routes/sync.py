@@ -66,6 +66,8 @@ class Sync:
         """The tail. `Last-Event-ID`, which browsers send when they come again, goes before
         `from`."""
         request, admission = call.request, call.parts.admission
+        if request.method == "HEAD":
+            return Response(media_type=EventStream.media_type)
         place = request.headers.get("last-event-id") or request.query_params.get("from")
         path = "from"
         try:

@@ -59,7 +59,7 @@ class Admission:
     def settings(self) -> TailSettings:
         return self._hub.settings
 
-    async def start_of(self, principal: Principal, place: str | None) -> Start | None:
+    async def start_of(self, principal: Principal, place: str | None) -> Start:
         """What ``from`` means: a cursor, ``earliest``, or ``latest`` (also when there is none).
 
         Raises:
@@ -67,7 +67,7 @@ class Admission:
             Unavailable: it was kept elsewhere and can't be had now.
         """
         if place is None or place in ("", "latest"):
-            return None
+            return Start({})
         if place == "earliest":
             return Start(None)
         if len(place) > CURSOR_LENGTH_MAX:
@@ -81,7 +81,7 @@ class Admission:
         return Start(offsets_of(payload))
 
     async def subscribe(self, principal: Principal, types: Sequence[str]) -> Subscription:
-        """A subscription of this person to these type patterns.
+        """A subscription of this person to these type patterns; whoever gets it must end it.
 
         Raises:
             Invalid: a pattern is none.

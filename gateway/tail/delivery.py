@@ -18,7 +18,7 @@ Send = Callable[[Frame], Awaitable[None]]
 
 async def deliver(
     subscription: Subscription,
-    start: Start | None,
+    start: Start,
     principal: Principal,
     send: Send,
     gone: Callable[[], Awaitable[None]],
@@ -59,7 +59,7 @@ async def _wait(gone: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _send_all(
-    subscription: Subscription, start: Start | None, send: Send, send_seconds_max: float
+    subscription: Subscription, start: Start, send: Send, send_seconds_max: float
 ) -> Ending | None:
     try:
         async with aclosing(subscription.frames(start)) as frames:

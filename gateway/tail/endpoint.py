@@ -46,19 +46,26 @@ class TailSocket:
         self._admission = admission
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One client, from handshake to close."""
+        """One client, from handshake to close.
+
+        The subscription is made before the handshake is answered: whoever is connected misses
+        nothing that happens from then on.
+        """
         protocol = next(
             (p for p in websocket.scope["subprotocols"] if p.startswith(BEARER_PROTOCOL)), None
         )
-        await websocket.accept(subprotocol=protocol)
         try:
             principal = await self._principal(websocket, protocol)
             start, subscription = await self._subscribe(websocket, principal)
-            code, reason = await self._deliver(websocket, principal, start, subscription)
         except Refused as refused:
-            code, reason = refused.code, refused.reason
-        except WebSocketDisconnect:
+            await _accept(websocket, protocol)
+            await _close(websocket, refused.code, refused.reason)
             return
+        try:
+            await _accept(websocket, protocol)
+            code, reason = await self._deliver(websocket, principal, start, subscription)
+        finally:
+            subscription.end(Ending.RESTART)
         if code:
             await _close(websocket, code, reason)
 
@@ -84,7 +91,7 @@ class TailSocket:
 
     async def _subscribe(
         self, websocket: WebSocket, principal: Principal
-    ) -> tuple[Start | None, Subscription]:
+    ) -> tuple[Start, Subscription]:
         query = websocket.query_params
         place = "from"
         try:
@@ -102,7 +109,7 @@ class TailSocket:
         self,
         websocket: WebSocket,
         principal: Principal,
-        start: Start | None,
+        start: Start,
         subscription: Subscription,
     ) -> tuple[int, str]:
         async def send(frame: Frame) -> None:
@@ -128,9 +135,17 @@ class TailSocket:
         return ending.value, _SAID[ending]
 
 
+async def _accept(websocket: WebSocket, protocol: str | None) -> None:
+    try:
+        await websocket.accept(subprotocol=protocol)
+    except (WebSocketDisconnect, OSError):
+        # The client has gone; what follows finds that out by itself.
+        return
+
+
 async def _close(websocket: WebSocket, code: int, reason: str) -> None:
     try:
         await websocket.close(code, reason.encode()[:123].decode(errors="ignore"))
-    except (WebSocketDisconnect, RuntimeError):
+    except (WebSocketDisconnect, RuntimeError, OSError):
         # The client was faster.
         return

@@ -94,6 +94,8 @@ async def partition_counts(kafka: str, topics: Collection[str]) -> dict[str, int
 async def near_ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:
     """An offset in each place that lies at its end, or just behind the beginning of its last
     batch: that is what Tansu names (Apache Kafka names the end). Raises Unavailable."""
+    if not places:
+        return {}
     async with translated():
         found = await client.end_offsets([Tp(*place) for place in places])
     return {(tp.topic, tp.partition): offset for tp, offset in found.items()}

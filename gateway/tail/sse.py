@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.auth import Principal
 from gateway.tail.delivery import deliver
+from gateway.tail.hub import Ending
 from gateway.tail.subscription import Frame, Start, Subscription
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class EventStream(Response):
     def __init__(
         self,
         subscription: Subscription,
-        start: Start | None,
+        start: Start,
         principal: Principal,
         send_seconds_max: float,
     ) -> None:
@@ -49,6 +50,12 @@ class EventStream(Response):
         self.raw_headers = [item for item in self.raw_headers if item[0] != b"content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._stream(receive, send)
+        finally:
+            self._subscription.end(Ending.RESTART)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await _write(send, f"retry: {RETRY_MS}\n\n")
 

@@ -47,7 +47,8 @@ class Frame(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a reader begins: ``offsets`` None is the beginning; a place without one begins now."""
+    """Where a reader begins: ``offsets`` None is the beginning; a place without one begins where
+    the hub stood when the subscription was made."""
 
     offsets: Mapping[Place, int] | None
 
@@ -123,17 +124,16 @@ class Subscription:
         """The payload of the cursor after the last frame that the client was sent."""
         return self._shape.payload(self._sent_chunks)
 
-    async def frames(self, start: Start | None) -> AsyncGenerator[Frame]:
+    async def frames(self, start: Start) -> AsyncGenerator[Frame]:
         """All frames; asking for the next one says that the last one was sent.
 
-        Without a ``start`` the reader begins now. Ends when the subscription is ended.
+        Ends when the subscription is ended.
 
         Raises:
             Unavailable: the log does not answer.
         """
         self._heartbeat_at = self._now() + self._hub.settings.heartbeat_seconds
-        sources = [self._live()] if start is None else [self._past(start), self._live()]
-        for source in sources:
+        for source in (self._past(start), self._live()):
             async with aclosing(source):
                 async for frame in source:
                     chunks = list(self._chunks)

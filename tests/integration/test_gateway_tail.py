@@ -66,6 +66,29 @@ async def test_live_events_of_the_caller_come_in_order(
     assert found[0]["event"]["type"] == "bfc.transaction.posted.v1"
 
 
+async def test_whoever_is_connected_misses_nothing_and_gets_nothing_older(
+    gateway: Gateway, producer: Producer
+) -> None:
+    user = new_user()
+    for number in range(0, 40, 2):
+        await producer.send_many(postings(user, 1, number))
+        async with gateway.tail(user) as socket:
+            await producer.send_many(postings(user, 1, number + 1))
+            found = [await message(socket), await message(socket)]
+        assert ids([each for each in found if each["kind"] == "event"]) == [
+            f"{user}-{number + 1:05d}"
+        ]
+
+
+async def test_types_that_nothing_has_make_a_quiet_tail(gateway: Gateway) -> None:
+    async with gateway.tail(new_user(), query="types=nothing.like.it") as socket:
+        cursor = (await message(socket))["cursor"]
+    async with gateway.tail(new_user(), query=f"types=nothing.like.it&from={cursor}x") as socket:
+        assert (await closed(socket))[0] == 4400
+    async with gateway.tail(new_user(), query="types=nothing.like.it&from=earliest") as socket:
+        assert (await message(socket))["kind"] == "live"
+
+
 async def test_a_cursor_resumes_without_gap_or_repeat_in_another_process(
     gateway: Gateway, producer: Producer, stack: Stack, database: str
 ) -> None:
@@ -166,9 +189,7 @@ async def test_types_are_filtered_and_market_data_comes_to_who_asks(
         assert found["event"]["data"]["symbol"] == symbol
 
 
-async def test_operators_and_consumers_see_everything(
-    gateway: Gateway, producer: Producer
-) -> None:
+async def test_operators_and_consumers_see_everything(gateway: Gateway, producer: Producer) -> None:
     user = new_user()
     for scope in ("operator", "consumer"):
         async with gateway.tail(new_user(), scope) as socket:
