@@ -166,7 +166,7 @@ def test_an_invalid_event_stops_the_call_and_names_the_fields(kafka: str) -> Non
         assert {error.path for error in caught.value.errors} == {"data.amount", "data.currency"}
         with pytest.raises(InvalidDraft) as caught:
             producer.send(posted(user=None))
-        assert {error.path for error in caught.value.errors} == {"key"}
+        assert {error.path for error in caught.value.errors} == {"userid"}
         with pytest.raises(InvalidDraft, match="not a known type"):
             producer.send(Draft(type="bfc.no.such.v1", source="/t", data={}, time=at()))
         large = posted(user="usr_1", memo=["x" * 1_000] * 300)
