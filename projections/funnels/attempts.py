@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from projections.funnels.definition import STEPS_MAX, Definition, Exclusion
+from projections.funnels.definition import STEPS_MAX, Definition
 from projections.funnels.matching import MASK_BITS, TIME_SHIFT
 
 #: Bits of a place among one person's events, where three numbers share 64 bits: 4 remain for the
@@ -105,48 +105,32 @@ def _prepared(definition: Definition, rows: str, clock: Clock, with_value: bool)
 def _in_order(definition: Definition, prepared: str, clock: Clock) -> str:
     """Paths of ordered and strict attempts: each step at the first event that can be it.
 
-    ``n_i_k`` is, for an attempt that stands at step i here, when it reaches step k; ``f_i_k`` the
-    same for the next event from here on that is step i.
+    ``n_i_k`` is, for an attempt that stands at step i here, when it reaches step k.
     """
     count = len(definition.steps)
-    strict = definition.order == "strict"
     columns = _exclusions(definition)
-    columns.append(f"{_next_match('e', count - 1)} as f_{count}_{count}")
     for i in range(count - 1, 0, -1):
-        columns += _stand(definition.exclusions, i, count, strict)
-        if i > 1:
-            columns.append(f"{_next_match('e', i - 1)} as f_{i}_{i}")
-            columns += [
-                f"{_next_match(f'n_{i}_{k}', i - 1)} as f_{i}_{k}" for k in range(i + 1, count + 1)
-            ]
-    reached = ["e", *(f"n_1_{k}" for k in range(2, count + 1))]
+        columns += _stand(definition, i)
     names = [f"x{k}" for k in range(1, count + 1)]
-    starts = ", ".join(f"arrayFilter((x, b) -> bitTest(b, 0), {array}, m)" for array in reached)
-    within = clock.within("x1", "x")
-    path = f"arrayFilter(x -> {within}, [{', '.join(names)}])"
-    return (
-        f"select arrayFilter(path -> notEmpty(path), arrayMap(({', '.join(names)}) -> {path},"
-        f" {starts})) as paths, * from (select *, {', '.join(columns)} from ({prepared}))"
-    )
+    starts = _starts(["e", *(f"n_1_{k}" for k in range(2, count + 1))], "bitTest(b, 0)")
+    path = f"arrayFilter(x -> {clock.within('x1', 'x')}, [{', '.join(names)}])"
+    return f"select {_mapped(path, names, starts)} as paths, * from ({_with(columns, prepared)})"
 
 
-def _stand(exclusions: Sequence[Exclusion], i: int, count: int, strict: bool) -> list[str]:
+def _stand(definition: Definition, i: int) -> list[str]:
     """``n_i_k`` for all k: what follows a stand at step i, unless an exclusion ends it."""
-    columns = []
-    lapses = [f"{_after(f'f_{i + 1}_{i + 1}')} as s_{i}"]
+    columns = [f"{_following('ee', i)} as s_{i}"]
     conditions = []
-    if strict:
+    if definition.order == "strict":
         # The very next event is the next step, or the attempt is over.
-        lapses.append(f"{_after('e')} as follower_{i}")
-        conditions.append(("y", f"follower_{i}", "y != s"))
-    for number, exclusion in enumerate(exclusions):
+        conditions.append(("y", "ee", "y != s"))
+    for number, exclusion in enumerate(definition.exclusions):
         if exclusion.from_step <= i < exclusion.to_step:
             # The step that ends the exclusion's reach is not excluded by itself.
             order = "<" if exclusion.to_step == i + 1 else "<="
             conditions.append((f"y{number}", f"excluded_{number}", f"y{number} {order} s"))
-    columns += lapses
-    for k in range(i + 1, count + 1):
-        follows = f"s_{i}" if k == i + 1 else _after(f"f_{i + 1}_{k}")
+    for k in range(i + 1, len(definition.steps) + 1):
+        follows = f"s_{i}" if k == i + 1 else _following(_after(f"n_{i + 1}_{k}"), i)
         if conditions:
             names = ", ".join(["v", "s", *(name for name, _, _ in conditions)])
             arrays = ", ".join([follows, f"s_{i}", *(array for _, array, _ in conditions)])
@@ -180,23 +164,18 @@ def _unordered(definition: Definition, prepared: str, clock: Clock) -> str:
     end = f"arrayMin([{', '.join([*ends, _NEVER])}])"
     done = ", ".join(f"x{k}" for k in range(count))
     path = f"arraySort(arrayFilter(x -> {clock.within('start', 'x')} and x < {end}, [{done}]))"
-    opens = f"bitAnd(b, {(1 << count) - 1}) != 0 and x < {_NEVER}"
-    names.insert(0, "start")
-    arrays.insert(0, "e")
-    starts = ", ".join(f"arrayFilter((y, x, b) -> {opens}, {array}, e, m)" for array in arrays)
-    return (
-        f"select arrayMap(({', '.join(names)}) -> {path}, {starts}) as paths, *"
-        f" from (select *, {', '.join(columns)} from ({prepared}))"
-    )
+    starts = _starts(["e", *arrays], f"bitAnd(b, {(1 << count) - 1}) != 0")
+    paths = _mapped(path, ["start", *names], starts)
+    return f"select {paths} as paths, * from ({_with(columns, prepared)})"
 
 
 def _carried(definition: Definition, array: str, step: int) -> str:
     """An array's value at the event that does the step for an attempt that begins here."""
     match = definition.steps[step].match
     earlier = sum(other.match == match for other in definition.steps[:step])
-    carried = _next_match(array, step)
+    carried = _at_next(array, step)
     for _ in range(earlier):
-        carried = _next_match(_after(carried), step)
+        carried = _at_next(_after(carried), step)
     return carried
 
 
@@ -204,16 +183,45 @@ def _exclusions(definition: Definition) -> list[str]:
     """``excluded_j``: the next event strictly after this one that the exclusion matches."""
     first = len(definition.steps)
     return [
-        f"{_after(_next_match('e', first + number))} as excluded_{number}"
+        f"{_following('ee', first + number)} as excluded_{number}"
         for number in range(len(definition.exclusions))
     ]
 
 
-def _next_match(array: str, bit: int) -> str:
-    """The array's value at the next event, from this one on, that has the bit."""
-    return f"arrayReverseFill((v, b) -> bitTest(b, {bit}), {array}, m)"
+def _with(columns: Sequence[str], prepared: str) -> str:
+    """The columns beside ``e`` and ``m``, and these as seen from the event before."""
+    seen = f"{_after('e')} as ee, arrayShiftLeft(m, 1, {_NEVER_MASK}) as mm"
+    return f"select *, {', '.join([seen, *columns])} from ({prepared})"
+
+
+def _starts(arrays: Sequence[str], opens: str) -> str:
+    """Of each array what stands at the events that open an attempt, in one pass."""
+    among = f"arrayFilter((x, v, b) -> {opens} and v < {_NEVER}, arrayZip({{}}), e, m)"
+    return among.format(", ".join(arrays))
+
+
+def _mapped(path: str, names: Sequence[str], starts: str) -> str:
+    """The path of each start, whose parts go by these names."""
+    if len(names) == 1:
+        return f"arrayMap(x -> arrayMap({names[0]} -> {path}, [x.1])[1], {starts})"
+    return f"arrayMap(({', '.join(names)}) -> {path}, {starts})"
+
+
+def _at_next(array: str, bit: int, mask: str = "m") -> str:
+    """An array's value at the next event, from this one on, that has the bit."""
+    return f"arrayReverseFill((v, b) -> bitTest(b, {bit}), {array}, {mask})"
+
+
+def _following(seen: str, bit: int) -> str:
+    """An array's value at the next event after this one that has the bit.
+
+    Args:
+        seen: the array as seen from the event before.
+        bit: the number of the match.
+    """
+    return _at_next(seen, bit, "mm")
 
 
 def _after(array: str) -> str:
-    """The array seen from the next event."""
-    return f"arrayPushBack(arrayPopFront({array}), {_NEVER})"
+    """An array as seen from the event before: what is here is what comes next."""
+    return f"arrayShiftLeft({array}, 1, {_NEVER})"

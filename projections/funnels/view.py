@@ -28,8 +28,9 @@ BREAKDOWN_VALUES_MAX = 200
 _EPOCH = date(1970, 1, 1)
 _MS_PER_DAY = 86_400_000
 
-#: Blocks of persons that are worked on at a time: arrays of all of them would fill the memory.
-_SETTINGS = {"max_block_size": 16_384, "join_use_nulls": 0, "distributed_product_mode": "global"}
+#: People whose events are worked on at a time, times the arrays that are kept of each: 65,536
+#: people with twenty events in ten arrays are 100 MB.
+_ARRAYS_MAX = 65_536 * 10
 
 
 async def definitions(connection: Any) -> list[Definition]:
@@ -98,9 +99,21 @@ async def funnel(
     if by and interval:
         groupings.append(("value", "day"))
     async with translated():
-        result = await client.query(_grouped(sql, groupings), values, settings=_SETTINGS)
+        result = await client.query(
+            _grouped(sql, groupings), values, settings=_settings(definition)
+        )
     found = [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
     return _answer(definition, from_, to, found, breakdown, interval)
+
+
+def _settings(definition: Definition) -> dict[str, Any]:
+    count = len(definition.steps)
+    arrays = max(10, count * (count - 1) // 2)
+    return {
+        "max_block_size": _ARRAYS_MAX // arrays,
+        # On a cluster the sessions of all shards are asked for whom a session is.
+        "distributed_product_mode": "global",
+    }
 
 
 def _clock(definition: Definition, from_: date, to: date) -> Clock:
