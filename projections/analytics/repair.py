@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -14,6 +15,9 @@ from projections.batch import Batch, Move
 
 #: Reads a range of the log again and judges it; the batches cover exactly the range.
 Reread = Callable[[Move], Awaitable[Sequence[Batch]]]
+
+#: Ranges that are read again at a time: each has a connection to the broker.
+REREADS_MAX = 8
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +40,7 @@ async def repair(
         if await _is_complete(flush, store):
             await held.close([], [])
             return
-        batches = [
-            from_offset(batch, move.start) for move in flush.moves for batch in await reread(move)
-        ]
+        batches = await _read_again(flush, reread)
         gathered = Gathered()
         for batch in batches:
             gathered.add(gather(batch, let_in=flush.let_in))
@@ -49,6 +51,23 @@ async def repair(
         blocks = await sending.encode(missing, batches)
         await sending.send(flush, missing, blocks, batches)
         await held.close([*gathered.letters, *missing.letters], gathered.resolved)
+
+
+async def _read_again(flush: Flush, reread: Reread) -> list[Batch]:
+    """The ranges as they were first read, several at a time."""
+    turns = asyncio.Semaphore(REREADS_MAX)
+
+    async def one(move: Move) -> list[Batch]:
+        async with turns:
+            return [from_offset(batch, move.start) for batch in await reread(move)]
+
+    reading = [asyncio.create_task(one(move)) for move in flush.moves]
+    try:
+        read = await asyncio.gather(*reading)
+    finally:
+        for task in reading:
+            task.cancel()
+    return [batch for batches in read for batch in batches]
 
 
 async def _is_complete(flush: Flush, store: AppendStore) -> bool:

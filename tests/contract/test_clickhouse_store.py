@@ -19,7 +19,7 @@ from projections.analytics.append import AppendTable, Values
 from projections.analytics.appender import Analytics
 from projections.analytics.memory import MemoryAppendStore, MemoryFlushLog
 from projections.analytics.tables import EVENTS, JOURNEY_STEPS, PRICES, TABLES, TRANSACTIONS
-from projections.batch import Move, Partition
+from projections.batch import Batch, Move, Partition
 from projections.clickhouse.client import open_client
 from projections.clickhouse.migrate import migrate as migrate_clickhouse
 from projections.clickhouse.store import ClickHouseStore
@@ -234,6 +234,25 @@ async def test_killed_when_only_some_months_had_arrived(world: World, kafka: Log
     await check(world, kafka)
     # And arrives as a whole after all, when the repair is done.
     await world.store.send(TRANSACTIONS, late, f"{flush}:transactions")
+    await check(world, kafka)
+
+
+async def test_the_broker_is_away_during_a_repair(
+    world: World, kafka: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store.before["prices"] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka, size=100)
+    reread, errors = kafka.reread, [Unavailable("no broker")] * 2
+
+    async def refusing(move: Move) -> Sequence[Batch]:
+        if errors:
+            raise errors.pop()
+        return await reread(move)
+
+    monkeypatch.setattr(kafka, "reread", refusing)
+    await run(world.worker(kafka), kafka)
+    assert not errors
     await check(world, kafka)
 
 
