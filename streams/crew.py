@@ -73,7 +73,7 @@ class Crew:
         self._applied = applied
         self._lanes: dict[tuple[str, Partition], Lane] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._generation = 0
+        self._reads: set[asyncio.Task[list[Batch]]] = set()
 
     def topics_of(self, name: str) -> tuple[str, ...]:
         return (self.projections.get(name) or self.appenders[name]).topics
@@ -99,7 +99,6 @@ class Crew:
         not is read again from the checkpoint.
         """
         await self.close()
-        self._generation += 1
         starts: dict[Partition, int] = {}
         for projection in self.projections.values():
             for lane, own in self._new_lanes(projection, places):
@@ -133,6 +132,13 @@ class Crew:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
+    async def stop(self) -> None:
+        """Close for good; what is being read is not waited for."""
+        await self.close()
+        for read in self._reads:
+            read.cancel()
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
     async def hand(self, name: str, part: Slice, generation: int) -> None:
         """Give one projection its part of a round; stale ones are dropped."""
         batch = (await self._read(part.round))[part.number]
@@ -150,6 +156,8 @@ class Crew:
             together.read = asyncio.create_task(
                 self._intake.read(together.fetched, together.commands_end)
             )
+            self._reads.add(together.read)
+            together.read.add_done_callback(self._reads.discard)
         batches: list[Batch] = await asyncio.shield(together.read)
         return batches
 

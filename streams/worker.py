@@ -38,5 +38,5 @@ async def work(crew: Crew, folder: Path, stop: asyncio.Event) -> None:
     finally:
         stopping.cancel()
         crashed.cancel()
-        await crew.close()
+        await crew.stop()
         await app.stop()
