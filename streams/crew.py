@@ -124,7 +124,9 @@ class Crew:
         closing += [appender.close() for appender in self.appenders.values()]
         try:
             async with asyncio.timeout(GRACE_SECONDS_MAX):
-                await asyncio.gather(*closing)
+                for end in await asyncio.gather(*closing, return_exceptions=True):
+                    if isinstance(end, BaseException):
+                        self.fail(end)
         except TimeoutError:
             logger.warning("batches in hand were not committed in time; they will be read again")
         for task in self._tasks:

@@ -15,6 +15,7 @@ from compose.running import EXIT_SETTINGS, fail, run_until_signalled, set_up_log
 from compose.settings import Settings, SettingsWrong, read_settings
 
 if TYPE_CHECKING:
+    from projections.batch import DeadLetter
     from projections.intake import Intake
     from streams.crew import Appender
 
@@ -132,15 +133,23 @@ async def _analytics(settings: Settings, pool: Any, intake: Intake) -> AsyncIter
 
     async with open_client(settings.clickhouse, name="streams worker") as client:
         reread = Rereader(settings.kafka, intake)
-        yield Analytics(ClickHouseStore(client), PostgresFlushLog(pool), reread)
+        yield Analytics(ClickHouseStore(client), PostgresFlushLog(pool), reread, _report_gathered)
+
+
+def _report_gathered(_batch: Any, gathered: Any) -> None:
+    _say_refused(ANALYTICS, gathered.letters)
 
 
 def _report(name: str) -> Callable[[Any, Any], None]:
     def applied(_batches: Any, outcome: Any) -> None:
-        for letter in outcome.dead_letters:
-            logger.warning("%s refused %s: %s", name, letter.position, letter.reason)
+        _say_refused(name, outcome.dead_letters)
 
     return applied
+
+
+def _say_refused(name: str, letters: Sequence[DeadLetter]) -> None:
+    for letter in letters:
+        logger.warning("%s refused %s: %s", name, letter.position, letter.reason)
 
 
 async def _mark_ready(crew: Any, ready_file: Path | None) -> None:
