@@ -98,6 +98,8 @@ def configure(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
         lifespan="on",
         access_log=False,
         log_config=None,
+        # A line for each connection says nothing that the metrics do not.
+        log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
     )

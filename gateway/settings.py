@@ -62,6 +62,9 @@ class TokenSettings(_Frozen):
 class TailSettings(_Frozen):
     """The bounds of the live tail, per process and per client."""
 
+    #: How long a broker may hold a request for more when there is nothing. Apache Kafka answers as
+    #: soon as there is something, Tansu looks twice in this time.
+    fetch_wait_ms: int = Field(default=20, ge=1, le=1_000)
     heartbeat_seconds: float = Field(default=15.0, gt=0, le=60)
     ring_messages_max: int = Field(default=20_000, ge=1)
     ring_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
@@ -132,6 +135,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "BODY_BYTES_MAX": ("body_bytes_max",),
     "REACHED_SECONDS_MAX": ("reached_seconds_max",),
     "GATEWAY_POOL_SIZE_MAX": ("pool_size_max",),
+    "TAIL_FETCH_WAIT_MS": ("tail", "fetch_wait_ms"),
     "TAIL_HEARTBEAT_SECONDS": ("tail", "heartbeat_seconds"),
     "TAIL_RING_MESSAGES_MAX": ("tail", "ring_messages_max"),
     "TAIL_RING_BYTES_MAX": ("tail", "ring_bytes_max"),

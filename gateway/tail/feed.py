@@ -110,7 +110,9 @@ class Feed:
 
     async def _read(self) -> None:
         try:
-            async with consumer(self._kafka, "gateway-tail") as client:
+            async with consumer(
+                self._kafka, "gateway-tail", self._hub.settings.fetch_wait_ms
+            ) as client:
                 partitions = await partition_counts(self._kafka, NUMBERED_TOPICS)
                 places = [(t, p) for t, count in partitions.items() for p in range(count)]
                 ends = await _begin_at_end(client, places)

@@ -49,7 +49,9 @@ class History:
             LogChanged: the log does not have these offsets.
             Unavailable: the log does not answer.
         """
-        async with consumer(self._kafka, "gateway-history") as client:
+        async with consumer(
+            self._kafka, "gateway-history", self._hub.settings.fetch_wait_ms
+        ) as client:
             starts = await self._starts(client, offsets)
             client.assign([Tp(*place) for place in starts])
             for place, offset in starts.items():

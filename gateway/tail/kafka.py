@@ -17,9 +17,6 @@ from projections.store import Unavailable
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 
-#: A broker answers as soon as there is anything; without anything it holds the request this long.
-FETCH_WAIT_MS = 250
-
 REQUEST_SECONDS_MAX = 5.0
 
 Consumer = Any
@@ -31,7 +28,7 @@ class LogChanged(Exception):
 
 
 @asynccontextmanager
-async def consumer(kafka: str, name: str) -> AsyncIterator[Consumer]:
+async def consumer(kafka: str, name: str, fetch_wait_ms: int) -> AsyncIterator[Consumer]:
     """A consumer without a group that sees committed records only; closed with the block.
 
     Raises:
@@ -44,7 +41,7 @@ async def consumer(kafka: str, name: str) -> AsyncIterator[Consumer]:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        fetch_max_wait_ms=FETCH_WAIT_MS,
+        fetch_max_wait_ms=fetch_wait_ms,
         fetch_max_bytes=FETCH_BYTES_MAX,
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
         request_timeout_ms=int(REQUEST_SECONDS_MAX * 1000),
