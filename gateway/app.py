@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from gateway.auth import (
@@ -48,6 +49,19 @@ _EXPOSED = (
     "Retry-After",
     REQUEST_ID_HEADER,
 )
+
+
+class Application(Starlette):
+    """Starlette, with our surroundings outside of everything: failures too have an id and a
+    measure."""
+
+    def __init__(self, metrics: Metrics, **options: Any) -> None:
+        super().__init__(**options)
+        self._metrics = metrics
+        self.state.parts = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Surround(super().build_middleware_stack(), self._metrics)
 
 
 class Gate:
@@ -125,30 +139,28 @@ def create_app(settings: Settings, connect: Connect) -> Starlette:
                 parts.hub.stop("this process ends")
 
     operations = all_operations(metrics)
-    app = Starlette(
+    return Application(
+        metrics,
         routes=[*_routes(operations, gate), WebSocketRoute("/ws/sync", _tail(gate))],
-        middleware=_middleware(settings, metrics),
+        middleware=_middleware(settings),
         exception_handlers={**dict.fromkeys(HANDLED, on_error), Exception: on_error},
         lifespan=lifespan,
     )
-    app.state.parts = None
-    return app
 
 
-def _middleware(settings: Settings, metrics: Metrics) -> list[Middleware]:
-    found = [Middleware(Surround, metrics=metrics)]
-    if settings.cors_origins:
-        found.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.cors_origins),
-                allow_methods=["GET", "POST", "PUT", "DELETE"],
-                allow_headers=["*"],
-                expose_headers=list(_EXPOSED),
-                max_age=600,
-            )
+def _middleware(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=list(_EXPOSED),
+            max_age=600,
         )
-    return found
+    ]
 
 
 def _routes(operations: Sequence[Operation], gate: Gate) -> list[BaseRoute]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.log import Ends, Log
 from gateway.seals import Seal
 from gateway.settings import Settings
-from gateway.tail.admission import Admission
+from gateway.tail.admission import RUNNING_SECONDS_MAX, Admission
 from gateway.tail.feed import feeding
 from gateway.tail.history import History
 from gateway.tail.hub import Hub
@@ -20,6 +20,7 @@ from projections.clickhouse.client import open_client
 from projections.postgres.cursors import PostgresCursors
 from projections.postgres.pool import open_pool
 from projections.postgres.progress import Progress, following
+from projections.store import Unavailable
 from schemas.topics import event_topics
 
 OpenLog = Callable[[], AbstractAsyncContextManager[Log]]
@@ -73,6 +74,9 @@ def connecting(open_log: OpenLog) -> Connect:
             open_log() as log,
             feeding(settings.kafka, settings.tenant, hub) as feed,
         ):
+            # Served without the log, too: reads do not need it.
+            with suppress(Unavailable):
+                await hub.running(RUNNING_SECONDS_MAX)
             history = History(settings.kafka, settings.tenant, hub, feed)
             yield Parts(
                 settings=settings,
