@@ -1,0 +1,154 @@
+"""The relay on a real broker and a real database: each record that is owed is published once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from compose.local import Stack
+from projections.batch import Move, Partition
+from projections.postgres.migrate import migrate
+from projections.postgres.outbox import leading
+from projections.postgres.pool import acquire, open_pool
+from projections.postgres.store import PostgresStore
+from projections.rows import Changes, Timer
+from projections.store import Commit
+from schemas.codec import RawRecord
+from schemas.envelope import Draft
+from streams import relay as module
+from streams.relay import relay
+from streams.topics import ensure
+from tests.builders import at, step
+from tests.e2e.system import event_of, read_log
+
+SECONDS_MAX = 60.0
+PLACE = Partition("bfc.ledger", 0)
+
+
+class Owing:
+    """A database with an outbox, and commits that fill it."""
+
+    def __init__(self, stack: Stack, url: str, pool: Any) -> None:
+        self.kafka = stack.kafka
+        self.url = url
+        self.pool = pool
+        self._store = PostgresStore(pool)
+        self._offset = 0
+        self._epoch = 0
+
+    async def commit(self, drafts: Sequence[Draft] = (), timer: Timer | None = None) -> None:
+        if not self._epoch:
+            self._epoch = (await self._store.take("totals", [PLACE]))[PLACE].epoch
+        move = Move(*PLACE, self._offset, self._offset + 1, self._epoch)
+        timers = {(timer.user_id, timer.timer): timer} if timer else {}
+        await self._store.commit(Commit("totals", 1, [move], Changes({}, list(drafts), timers)))
+        self._offset += 1
+
+    async def settled(self) -> None:
+        """Wait until nothing is owed and no timer is due."""
+        deadline = asyncio.get_running_loop().time() + SECONDS_MAX
+        while await self._owed():
+            assert asyncio.get_running_loop().time() < deadline, "something is still owed"
+            await asyncio.sleep(0.02)
+
+    async def _owed(self) -> int:
+        async with acquire(self.pool) as connection:
+            count: int = await connection.fetchval(
+                "select (select count(*) from outbox)"
+                " + (select count(*) from timers where due <= now())"
+            )
+        return count
+
+    async def published(self, ids: set[str]) -> list[RawRecord]:
+        records = await asyncio.to_thread(read_log, self.kafka)
+        values = [record for record in records if record.topic != "dead-letters" and record.value]
+        return [record for record in values if event_of(record)["id"] in ids]
+
+
+@asynccontextmanager
+async def relaying(owing: Owing) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(relay(lambda: leading(owing.url), owing.kafka))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def owing(stack: Stack, database: str) -> AsyncIterator[Owing]:
+    await asyncio.to_thread(ensure, stack.kafka, 6)
+    async with open_pool(database) as pool:
+        await migrate(pool)
+        yield Owing(stack, database, pool)
+
+
+def steps(count: int, user: str = "usr_1") -> list[Draft]:
+    return [step(f"a{number}", user=user) for number in range(count)]
+
+
+async def test_what_is_owed_is_published_in_order_and_once(owing: Owing) -> None:
+    drafts = steps(50)
+    await owing.commit(drafts[:20])
+    async with relaying(owing):
+        await owing.commit(drafts[20:])
+        await owing.settled()
+    found = await owing.published({draft.id for draft in drafts})
+    assert [event_of(record)["id"] for record in found] == [draft.id for draft in drafts]
+    assert {record.key for record in found} == {b"usr_1"}
+
+
+async def test_what_a_killed_relay_had_published_is_not_repeated(owing: Owing) -> None:
+    """Killed between the Kafka transaction and the delete: the next leader looks at the log."""
+    drafts = steps(30)
+    await owing.commit(drafts)
+    async with leading(owing.url) as outbox, module._producer(owing.kafka) as producer:
+        owed = await outbox.pending(20)
+        await asyncio.to_thread(module._publish, producer, owed)
+    async with relaying(owing):
+        await owing.settled()
+    found = await owing.published({draft.id for draft in drafts})
+    assert [event_of(record)["id"] for record in found] == [draft.id for draft in drafts]
+
+
+async def test_a_timer_that_is_due_becomes_one_event(owing: Owing) -> None:
+    past = Timer("digest", "usr_timed", at(0), {"why": "test"})
+    future = Timer("later", "usr_1", datetime.now(UTC) + timedelta(days=1), {})
+    await owing.commit(timer=past)
+    await owing.commit(timer=future)
+    async with relaying(owing):
+        await owing.settled()
+    records = await asyncio.to_thread(read_log, owing.kafka)
+    commands = [event_of(r) for r in records if r.topic == "app.commands" and r.value]
+    fired = [event for event in commands if event["userid"] == "usr_timed"]
+    assert [event["data"] for event in fired] == [
+        {"timer": "digest", "projection": "totals", "payload": {"why": "test"}}
+    ]
+    async with acquire(owing.pool) as connection:
+        assert [row[0] for row in await connection.fetch("select timer from timers")] == ["later"]
+
+
+async def test_a_relay_stands_by_until_the_leader_is_gone(owing: Owing) -> None:
+    first, second = steps(5, "usr_a"), steps(5, "usr_b")
+    async with relaying(owing) as leader:
+        await owing.commit(first)
+        await owing.settled()
+        async with relaying(owing) as standby:
+            leader.cancel()
+            await asyncio.gather(leader, return_exceptions=True)
+            await owing.commit(second)
+            await owing.settled()
+            assert not standby.done()
+    found = await owing.published({draft.id for draft in [*first, *second]})
+    assert len(found) == 10
+
+
+async def test_two_who_migrate_at_once_do_not_disturb_each_other(database: str) -> None:
+    async with open_pool(database) as one, open_pool(database) as two:
+        applied = await asyncio.gather(migrate(one), migrate(two))
+    assert sorted(map(bool, applied)) == [False, True]
