@@ -23,6 +23,10 @@ from schemas.errors import FieldError, InvalidEvent
 
 _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
+
+#: Timers and crossings carry what a fold wrote for itself.
+_INTERNAL = frozenset({"app.timer.fired", "rule.crossed"})
+
 _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 #: Events checked before other requests get their turn: some milliseconds' worth.
@@ -98,8 +102,8 @@ class EventsIn:
             if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
                 await asyncio.sleep(0)
             try:
-                drafts[index] = validate_json(
-                    event.value, event.headers, tenant=call.parts.settings.tenant
+                drafts[index] = _from_outside(
+                    validate_json(event.value, event.headers, tenant=call.parts.settings.tenant)
                 )
             except InvalidEvent as error:
                 rejected.append(_rejection(index, event, error))
@@ -114,6 +118,17 @@ class EventsIn:
         if not accepted:
             raise Problem(422, "no event is valid", members=outcome)
         return written(positions, outcome, 207 if rejected else 202)
+
+
+def _from_outside(draft: Draft) -> Draft:
+    """The draft, if its type is one that others may emit.
+
+    Raises:
+        InvalidEvent: folds trust that only this system emits events of its type.
+    """
+    if draft.type.rpartition(".v")[0] in _INTERNAL:
+        raise InvalidEvent([FieldError("type", "is emitted by this system alone")])
+    return draft
 
 
 def _given(request: Request, body: bytes) -> list[_Given]:

@@ -124,6 +124,18 @@ def test_events_are_accepted_and_rejected_one_by_one(producer: Person) -> None:
     assert (second["index"], second["id"], second["errors"][0]["path"]) == (2, None, "")
 
 
+def test_what_only_this_system_emits_is_refused(producer: Person) -> None:
+    user = new_user()
+    timer = {
+        **opened(user, "a"),
+        "type": "app.timer.fired.v1",
+        "data": {"timer": "t", "projection": "notifications", "payload": {}},
+    }
+    answer = producer("POST", "/api/events", 422, json=timer).json()
+    (error,) = answer["rejected"][0]["errors"]
+    assert error == {"path": "type", "message": "is emitted by this system alone"}
+
+
 def test_every_way_of_sending_an_event(producer: Person, person: Person) -> None:
     user = person.user
     one = opened(user, "a")
