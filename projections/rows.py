@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 from projections.tables import Key, Row, Table, Want
@@ -229,8 +230,9 @@ class Rows:
         self.changes = Changes()
         self._units_of_batch.clear()
         excess = len(self._units) - CACHED_UNITS_MAX
-        for unit in list(self._units)[: max(0, excess)]:
-            del self._units[unit]
+        if excess > 0:
+            for unit in list(islice(self._units, excess)):
+                del self._units[unit]
 
     def clear(self) -> None:
         """Forget everything: the batch failed, or the partition is another's now."""

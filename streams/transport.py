@@ -298,6 +298,9 @@ class BatchConsumer(driver.Consumer):
             await self._thread.commit(offsets)
         return True
 
+    async def _add_gap(self, *args: Any, **kwargs: Any) -> None:
+        """Offsets of messages are ends of batches; what lies between them is no gap."""
+
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         backlog = self._backlog
         wanted = {tp for tp in active_partitions if backlog.has_room(Partition(*tp))}
