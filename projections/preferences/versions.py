@@ -159,13 +159,20 @@ def _categories(said: object) -> dict[str, CategoryPreferences]:
     }
 
 
+#: Files beside the zones that are not zones of the database.
+_OF_THE_MACHINE = frozenset({"localtime", "posixrules"})
+
+
 @cache
 def zone_of(name: str) -> ZoneInfo:
     """The zone of that IANA name.
 
     Raises:
-        KeyError: there is none of that name (ZoneInfoNotFoundError is one).
+        KeyError: there is none of that name (ZoneInfoNotFoundError is one), or it stands for what
+            the machine is set to: a rebuild elsewhere would find other days.
     """
+    if name in _OF_THE_MACHINE:
+        raise KeyError(name)
     try:
         return ZoneInfo(name)
     except (ValueError, OSError) as error:

@@ -106,6 +106,7 @@ def test_whole_preferences_go_through_as_they_are() -> None:
         ({"timezone": "America"}, "timezone"),
         ({"timezone": ""}, "timezone"),
         ({"timezone": "../UTC"}, "timezone"),
+        ({"timezone": "localtime"}, "timezone"),
         ({"baseCurrency": "XAU"}, "baseCurrency"),
         ({"quietHours": {"from": "25:00", "to": "07:00"}}, "quietHours.from"),
         ({"quietHours": {"from": "22:00"}}, "quietHours.to"),
