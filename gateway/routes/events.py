@@ -17,9 +17,10 @@ from gateway.commands import append
 from gateway.metrics import Metrics
 from gateway.operations import Access, Call, Operation, Shape
 from gateway.problems import ErrorItem, Problem, malformed, wrong
+from schemas.cloudevents import percent_decoded
 from schemas.codec import validate_json
 from schemas.envelope import Draft
-from schemas.errors import FieldError, InvalidEvent
+from schemas.errors import FieldError, Invalid, InvalidEvent
 
 _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
@@ -196,7 +197,10 @@ def _rejection(index: int, event: _Given, error: InvalidEvent) -> dict[str, Any]
 def _id_of(event: _Given) -> str | None:
     for name, value in event.headers:
         if name.lower() == "ce-id":
-            return value
+            try:
+                return percent_decoded(value)
+            except Invalid:
+                return value
     try:
         document = msgspec.json.decode(event.value)
     except (msgspec.DecodeError, RecursionError):

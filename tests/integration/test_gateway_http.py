@@ -136,6 +136,21 @@ def test_what_only_this_system_emits_is_refused(producer: Person) -> None:
     assert error == {"path": "type", "message": "is emitted by this system alone"}
 
 
+def test_a_refused_event_in_binary_mode_is_named_by_its_id(producer: Person) -> None:
+    event = posted(new_user(), "a", 5)
+    headers = {
+        f"ce-{name}": value for name, value in event.items() if name != "data" and name != "id"
+    }
+    answer = producer(
+        "POST",
+        "/api/events",
+        422,
+        json={"amount": "0"},
+        headers={**headers, "ce-id": "a%20%C3%A9", "content-type": "application/json"},
+    ).json()
+    assert answer["rejected"][0]["id"] == "a \u00e9"
+
+
 def test_every_way_of_sending_an_event(producer: Person, person: Person) -> None:
     user = person.user
     one = opened(user, "a")
