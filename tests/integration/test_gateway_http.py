@@ -151,6 +151,19 @@ def test_a_refused_event_in_binary_mode_is_named_by_its_id(producer: Person) -> 
     assert answer["rejected"][0]["id"] == "a \u00e9"
 
 
+def test_half_a_character_makes_its_event_invalid_and_no_other(producer: Person) -> None:
+    user = new_user()
+    good, bad = json.dumps(opened(user, "a")), json.dumps(posted(user, "a"))
+    bad = bad.replace('"currency"', '"merchant": "\\ud800", "currency"')
+    body = f"[ {good} ,{bad},{json.dumps(posted(user, 'a', n=9))}]"
+    headers = {"content-type": "application/json"}
+    answer = producer("POST", "/api/events", 207, content=body, headers=headers).json()
+    assert [each["index"] for each in answer["accepted"]] == [0, 2]
+    assert [each["index"] for each in answer["rejected"]] == [1]
+    producer("POST", "/api/events", 422, content=bad, headers=headers)
+    producer("POST", "/api/events", 400, content=body[:-1], headers=headers)
+
+
 def test_every_way_of_sending_an_event(producer: Person, person: Person) -> None:
     user = person.user
     one = opened(user, "a")
