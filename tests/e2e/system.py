@@ -24,7 +24,7 @@ from schemas.topics import TOPICS
 from streams.topics import log_ends
 
 #: Seconds after which a system that does not come to rest is given up.
-REST_SECONDS_MAX = 120.0
+REST_SECONDS_MAX = 300.0
 LOOK_SECONDS = 0.1
 
 

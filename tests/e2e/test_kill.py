@@ -25,6 +25,9 @@ from schemas.topics import TOPICS
 from tests.e2e.conftest import send_simulation
 from tests.e2e.system import System, await_true, event_of, whole_system
 
+#: Sending and folding the history is the fixture's, and a slow machine takes minutes for it.
+pytestmark = pytest.mark.timeout(900)
+
 KILLS = 3
 EVENTS_MIN = 50_000
 

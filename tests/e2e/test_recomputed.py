@@ -13,6 +13,9 @@ from tests.e2e.system import System, event_of
 from tests.reference_funnel import Fact
 from tests.reference_net_worth import Logged
 
+#: Folding the history is the fixture's, and a slow machine takes minutes for it.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def log(simulated: System) -> list[RawRecord]:

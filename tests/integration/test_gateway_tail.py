@@ -263,7 +263,7 @@ async def test_server_sent_events_carry_the_same_messages_and_cursors(
 
 async def closed(socket) -> tuple[int, str]:  # type: ignore[no-untyped-def]
     with pytest.raises(ConnectionClosed):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 await socket.recv()
     return socket.close_code, socket.close_reason
@@ -374,7 +374,7 @@ async def test_heartbeats_carry_a_cursor_that_moves_on(stack: Stack, database: s
     ):
         live = await message(socket)
         await producer.send_many(postings(user, 50))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 beat = orjson.loads(await socket.recv())
                 assert beat["kind"] == "heartbeat"
