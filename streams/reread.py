@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import aiokafka
@@ -14,6 +15,10 @@ from schemas.fast import Record
 
 #: Milliseconds that one fetch may wait for records.
 FETCH_WAIT_MS = 200
+
+#: Seconds after which a stretch that does not come to its end is given up. Where the log ends is
+#: not asked: some brokers name too small an offset (see `ends`).
+READ_SECONDS_MAX = 30.0
 
 
 class Rereader:
@@ -43,17 +48,17 @@ class Rereader:
             enable_auto_commit=False,
             auto_offset_reset="none",
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([place])
-            last = (await consumer.end_offsets([place]))[place]
-            if last < end:
-                raise Unavailable(f"{place} ends at {last}, before {end}")
             consumer.seek(place, start)
             found: list[Record] = []
-            while await consumer.position(place) < end:
-                batches = await consumer.getmany(place, timeout_ms=FETCH_WAIT_MS)
-                found += [record for record in batches.get(place, ()) if record.offset < end]
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                while await consumer.position(place) < end:
+                    batches = await consumer.getmany(place, timeout_ms=FETCH_WAIT_MS)
+                    found += [record for record in batches.get(place, ()) if record.offset < end]
             return found
+        except TimeoutError:
+            raise Unavailable(f"the log does not reach from {start} to {end}") from None
         finally:
             await consumer.stop()

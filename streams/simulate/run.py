@@ -9,7 +9,8 @@ from itertools import islice
 from threading import Event as Flag
 from typing import Protocol
 
-from schemas.envelope import Draft
+from schemas.envelope import Draft, topic_of
+from schemas.topics import APP_COMMANDS
 from streams.simulate.world import World
 
 POSTED_AT_ONCE = 1_000
@@ -39,7 +40,7 @@ def send_history(sender: Sender, world: World, progress: Progress, stop: Flag) -
     sent = 0
     history = world.history()
     while (part := list(islice(history, POSTED_AT_ONCE))) and not stop.is_set():
-        sender.post(part)
+        _post(sender, part)
         sent += len(part)
         progress(sent, part[-1].time)
     sender.flush()
@@ -67,12 +68,27 @@ def send_live(
         if due > 0 and not part:
             break
         if part:
-            sender.post(part)
+            _post(sender, part)
             sent += len(part)
             progress(sent, part[-1].time)
         stop.wait(BEAT_SECONDS)
     sender.flush()
     return sent
+
+
+def _post(sender: Sender, part: Sequence[Draft]) -> None:
+    """People wait for the answer to a command before they go on, and so does this.
+
+    A command that names no positions takes effect by the records' timestamps. Sent among other
+    events, it could reach the log behind some that are stamped later, on a broker that keeps the
+    producers' stamps; a view folded live and one that is rebuilt would then disagree.
+    """
+    commands = [draft for draft in part if topic_of(draft) is APP_COMMANDS]
+    if commands:
+        sender.flush()
+        sender.post(commands)
+        sender.flush()
+    sender.post([draft for draft in part if topic_of(draft) is not APP_COMMANDS])
 
 
 class _Present:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from compose.local import Stack, local_stack, state
+from compose.local.service import await_gone, descendants
 from projections.clickhouse.client import open_client
 from projections.clickhouse.migrate import migrate
 from tests.gateway_running import message, new_user, running_gateway
@@ -29,6 +30,16 @@ def own_stack() -> Iterator[tuple[Stack, dict[str, int]]]:
             yield stack, dict(running.pids)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; returns when the server is gone, with the processes that it had started.
+
+    A PostgreSQL backend answers on until it notices that its parent is gone.
+    """
+    offspring = descendants(pid)
+    os.kill(pid, signal.SIGKILL)
+    await_gone([pid, *offspring])
 
 
 def is_told_to_come_again(answer: httpx.Response) -> None:
@@ -54,18 +65,18 @@ async def test_each_part_that_is_away_is_named_and_the_rest_goes_on(
         assert (await client.get("/ready")).status_code == 200
         assert (await client.get("/api/analytics/funnel/onboarding")).status_code == 200
 
-        os.kill(pids["clickhouse"], signal.SIGKILL)
+        kill(pids["clickhouse"])
         is_told_to_come_again(await client.get("/api/analytics/funnel/onboarding"))
         assert (await client.get("/api/wealth/net-worth")).status_code == 200
 
-        os.kill(pids["postgres"], signal.SIGKILL)
+        kill(pids["postgres"])
         is_told_to_come_again(await client.get("/api/wealth/net-worth"))
         tracked = await client.post("/api/analytics/track", json=step)
         assert tracked.status_code == 202
         async with gateway.tail(user, query="from=earliest") as socket:
             assert (await message(socket))["event"]["data"]["action"] == "a"
 
-        os.kill(pids["kafka"], signal.SIGKILL)
+        kill(pids["kafka"])
         is_told_to_come_again(await client.post("/api/analytics/track", json=step))
         down = await client.get("/ready")
         assert down.status_code == 503
