@@ -170,8 +170,8 @@ async def _published(kafka: str, topics: set[str]) -> set[tuple[str, str]]:
 
 
 async def _partitions(consumer: Any, topic: str) -> list[int]:
-    await consumer._client.fetch_all_metadata()
-    return sorted(consumer.partitions_for_topic(topic) or ())
+    cluster = await consumer._client.fetch_all_metadata()
+    return sorted(cluster.partitions_for_topic(topic) or ())
 
 
 async def _identities(consumer: Any, place: Any) -> set[tuple[str, str]]:
