@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from projections.batch import DeadLetter
 
 TOPIC = "dead-letters"
-OF_ALL = "*"
 
 Header = tuple[str, bytes | None]
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from compose.local.stack import Stack
     from compose.summary import Figures
 
-#: Seconds between two looks at the figures, and until a backlog must be worked off.
+#: Seconds between two looks at the figures.
 REFRESH_SECONDS = 1.0
+
+#: Enough to see something happen, little enough for a laptop.
 LIVE_EVENTS_PER_SECOND = 50.0
 
 _COUNTS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -58,8 +59,6 @@ def down(folder: Folder = None) -> None:
 
     place = state.folder_of(folder)
     if kept := keeper(place):
-        import os
-
         os.kill(kept.pid, signal.SIGTERM)
         deadline = time.monotonic() + GONE_SECONDS_MAX
         while kept.runs() and time.monotonic() < deadline:
