@@ -35,12 +35,12 @@ app.command("import")(import_.import_)
 
 
 def main() -> None:
-    """The program: what a command could not do goes to standard error, with status 1."""
+    """The program: what a command could not do goes to standard error, with its exit code."""
     try:
         app()
     except CommandError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
+        sys.exit(error.code)
 
 
 if __name__ == "__main__":

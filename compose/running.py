@@ -9,12 +9,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-import typer
-
-#: Exit codes that an operator can rely on.
-EXIT_BROKEN = 1
-EXIT_SETTINGS = 2
-
 _QUIET = ("faust", "mode", "aiokafka", "abc", "streams.transport", "asyncio")
 
 
@@ -42,9 +36,3 @@ def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
         await main(stop)
 
     asyncio.run(run())
-
-
-def fail(message: str, code: int = EXIT_BROKEN) -> typer.Exit:
-    """Say what is wrong on standard error; raise what this returns."""
-    typer.echo(message, err=True)
-    return typer.Exit(code)

@@ -8,13 +8,18 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 from schemas import limits
 
 PREFIX = "STREAMS_"
 
 
-class SettingsWrong(Exception):
+class SettingsWrong(CommandError):
     """A setting is missing or wrong; the message names each and what it takes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ExitCode.SETTINGS)
 
 
 class Settings(BaseModel):

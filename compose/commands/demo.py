@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compose.errors import CommandError
 from compose.local.commands import Folder
-from compose.running import fail
 
 if TYPE_CHECKING:
     from compose.local.stack import Stack
@@ -47,25 +47,21 @@ def demo(
 ) -> None:
     """Start a stack of its own, fill it with history, go on live, and show what happens."""
     from compose.local import state
-    from compose.local.errors import LocalStackError
     from compose.local.ports import choose_ports
     from compose.local.stack import local_stack
 
     logging.basicConfig(level=logging.ERROR)
     place = state.folder_of(folder) / "demo"
     if state.running(place) is not None:
-        raise fail(f"a demo runs in {place} already")
+        raise CommandError(f"a demo runs in {place} already")
     shutil.rmtree(place, ignore_errors=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     typer.echo(f"starting broker, PostgreSQL and ClickHouse in {place}")
-    try:
-        choose_ports({"gateway": port}, {})
-        with local_stack(place, kafka=kafka) as stack:
-            _run(stack, place, port, people, months, stop)
-    except LocalStackError as error:
-        raise fail(str(error)) from None
+    choose_ports({"gateway": port}, {})
+    with local_stack(place, kafka=kafka) as stack:
+        _run(stack, place, port, people, months, stop)
     typer.echo("all ended")
 
 
@@ -109,7 +105,7 @@ class _Live:
         try:
             self._world = World(Config(people=people, months=months, until=datetime.now(UTC)))
         except (BadConfig, SimulatorDataMissing) as error:
-            raise fail(str(error)) from None
+            raise CommandError(str(error)) from None
         self._settings = ProducerSettings(stack.kafka, client_id="streams-demo")
         self._stop = stop
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compose.running import EXIT_SETTINGS, fail, run_until_signalled, set_up_logging
-from compose.settings import SettingsWrong, read_settings
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
+from compose.running import run_until_signalled, set_up_logging
+from compose.settings import read_settings
 
 if TYPE_CHECKING:
     from gateway.log import Log
@@ -37,8 +39,8 @@ def gateway(
     set_up_logging()
     try:
         settings, folder = read_gateway_settings(port, host)
-    except (SettingsWrong, gateway.settings.SettingsWrong) as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
+    except gateway.settings.SettingsWrong as error:
+        raise CommandError(str(error), ExitCode.SETTINGS) from None
 
     async def main(stop: asyncio.Event) -> None:
         await run_gateway(settings, folder, stop)

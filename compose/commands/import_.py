@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compose.commands.kafka_address import Kafka, broker_and_tenant
-from compose.running import EXIT_SETTINGS, fail
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from streams.importing.csv_file import Layout
@@ -62,7 +63,7 @@ def import_(
 
     layout = _layout(column or [], delimiter, date_format, decimal)
     if form is not None and form not in list(Format):
-        raise fail(f"--format: {form} is none of {', '.join(Format)}", EXIT_SETTINGS)
+        raise CommandError(f"--format: {form} is none of {', '.join(Format)}", ExitCode.SETTINGS)
     try:
         found = read(
             file.read_bytes(), form=Format(form) if form else None, account=statement, layout=layout
@@ -72,7 +73,7 @@ def import_(
         for problem in error.problems[:PROBLEMS_SHOWN_MAX]:
             typer.secho(f"{file}: {problem}", fg="red", err=True)
         more = len(error.problems) - PROBLEMS_SHOWN_MAX
-        raise fail(f"{f'and {more} more; ' if more > 0 else ''}nothing was sent") from None
+        raise CommandError(f"{f'and {more} more; ' if more > 0 else ''}nothing was sent") from None
     for remark in found.remarks:
         typer.secho(f"note: {remark}", fg="yellow", err=True)
     sums = f"{found.format}, {len(drafts)} entries for {account} of {user}"
@@ -84,7 +85,7 @@ def import_(
         with SyncProducer(ProducerSettings(broker, client_id=CLIENT_ID, tenant=tenant)) as producer:
             producer.send_many(drafts)
     except (ProducerError, InvalidEvent) as error:
-        raise fail(f"{error}\nimporting the file again is harmless") from None
+        raise CommandError(f"{error}\nimporting the file again is harmless") from None
     typer.echo(f"{sums}: sent. Entries that were imported before change nothing.")
 
 
@@ -92,16 +93,16 @@ def _layout(columns: list[str], delimiter: str | None, form: str | None, decimal
     from streams.importing.csv_file import USUAL_NAMES, Layout
 
     if decimal not in (".", ","):
-        raise fail(f"--decimal: {decimal!r} is neither . nor ,", EXIT_SETTINGS)
+        raise CommandError(f"--decimal: {decimal!r} is neither . nor ,", ExitCode.SETTINGS)
     if delimiter is not None and len(delimiter) != 1:
-        raise fail(f"--delimiter: {delimiter!r} is not one character", EXIT_SETTINGS)
+        raise CommandError(f"--delimiter: {delimiter!r} is not one character", ExitCode.SETTINGS)
     named: dict[str, str] = {}
     for given in columns:
         field, mark, name = given.partition("=")
         if not mark or field not in USUAL_NAMES:
-            raise fail(
+            raise CommandError(
                 f"--column: {given!r} is not FIELD=NAME with one of {', '.join(USUAL_NAMES)}",
-                EXIT_SETTINGS,
+                ExitCode.SETTINGS,
             )
         named[field] = name
     return Layout(columns=named, delimiter=delimiter, date_format=form, decimal=decimal)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from compose.running import EXIT_SETTINGS, fail
-from compose.settings import SettingsWrong, read_settings
+from compose.settings import read_settings
 
 Kafka = Annotated[
     str | None,
@@ -24,8 +23,5 @@ def broker_and_tenant(kafka: str | None) -> tuple[str, str]:
 
     if kafka:
         return kafka, TENANT
-    try:
-        settings = read_settings()
-    except SettingsWrong as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
+    settings = read_settings()
     return settings.kafka, settings.tenant

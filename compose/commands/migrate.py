@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from compose.running import EXIT_SETTINGS, fail
-from compose.settings import Settings, SettingsWrong, read_settings
+from compose.errors import CommandError
+from compose.settings import Settings, read_settings
 
 
 def migrate() -> None:
@@ -13,13 +13,11 @@ def migrate() -> None:
     from projections.postgres.migrate import MigrationChanged
     from projections.store import Unavailable
 
+    settings = read_settings()
     try:
-        settings = read_settings()
         applied = asyncio.run(run_migrations(settings))
-    except SettingsWrong as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
     except (Unavailable, MigrationChanged) as error:
-        raise fail(str(error)) from None
+        raise CommandError(str(error)) from None
     for name in applied:
         print(f"applied {name}")
     if not applied:

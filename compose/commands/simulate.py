@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compose.commands.kafka_address import Kafka, broker_and_tenant
-from compose.running import EXIT_SETTINGS, fail
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from streams.producer import SyncProducer
@@ -52,15 +53,15 @@ def simulate(
     from streams.simulate.world import World
 
     if fast and rate is not None:
-        raise fail("--fast and --rate: give one of them", EXIT_SETTINGS)
+        raise CommandError("--fast and --rate: give one of them", ExitCode.SETTINGS)
     if until is not None and rate is not None:
-        raise fail("--until and --rate: live traffic goes on from now", EXIT_SETTINGS)
+        raise CommandError("--until and --rate: live traffic goes on from now", ExitCode.SETTINGS)
     broker, tenant = broker_and_tenant(kafka)
     end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
     try:
         world = World(Config(people=people, months=months, until=end, seed=seed))
     except (BadConfig, SimulatorDataMissing) as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
+        raise CommandError(str(error), ExitCode.SETTINGS) from None
     producer_settings = ProducerSettings(broker, client_id=CLIENT_ID, tenant=tenant)
     try:
         with _until_interrupted() as stop, SyncProducer(producer_settings) as producer:
@@ -68,7 +69,7 @@ def simulate(
             if rate is not None and not stop.is_set():
                 _live(producer, world, rate, events, stop)
     except ProducerError as error:
-        raise fail(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def show_history(producer: SyncProducer, world: World, stop: Flag) -> None:

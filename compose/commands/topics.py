@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compose.commands.kafka_address import Kafka
-from compose.running import EXIT_SETTINGS, fail
-from compose.settings import SettingsWrong, read_settings
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
+from compose.settings import read_settings
 from schemas import limits
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def create(
     try:
         report = ensure(broker, wanted, replicas)
     except (BrokerSilent, TopicNotMade) as error:
-        raise fail(str(error)) from None
+        raise CommandError(str(error)) from None
     _show(report)
 
 
@@ -49,17 +50,14 @@ def check(partitions: Partitions = None, kafka: Kafka = None) -> None:
     try:
         report = compare(broker, wanted)
     except BrokerSilent as error:
-        raise fail(str(error)) from None
+        raise CommandError(str(error)) from None
     _show(report)
 
 
 def _asked(kafka: str | None, partitions: int | None) -> tuple[str, int]:
     if kafka:
         return kafka, partitions or limits.partitions_default
-    try:
-        settings = read_settings()
-    except SettingsWrong as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
+    settings = read_settings()
     return settings.kafka, partitions or settings.partitions
 
 
@@ -74,4 +72,4 @@ def _show(report: Report) -> None:
     for difference in report.differences:
         typer.secho(f"differs: {difference}", fg="red", err=True)
     if not report.good:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.BROKEN)

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
+from compose.errors import CommandError
 from compose.local.commands import Folder
-from compose.running import fail, run_until_signalled, set_up_logging
+from compose.running import run_until_signalled, set_up_logging
 
 #: Seconds until worker and gateway must be ready, and until they must be gone.
 READY_SECONDS_MAX = 90.0
@@ -102,7 +103,7 @@ def _keep(folder: Path, port: int, stop: asyncio.Event) -> None:
 
     running = state.running(folder)
     if running is None:
-        raise fail(f"no stack runs in {folder}")
+        raise CommandError(f"no stack runs in {folder}")
     settings = read_settings({"STREAMS_LOCAL_FOLDER": str(folder)})
     env = environment_of(folder, running.addresses, settings.partitions)
     with serving(folder, env, port) as children:
@@ -128,7 +129,7 @@ def _keep_detached(folder: Path, port: int) -> None:
     while keeper(folder) is None:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise fail(f"worker or gateway did not start; see {folder / 'logs'}")
+            raise CommandError(f"worker or gateway did not start; see {folder / 'logs'}")
         time.sleep(LOOK_SECONDS)
     # It outlives this command, which therefore has no child to wait for.
     process.returncode = 0

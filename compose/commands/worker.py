@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compose.running import EXIT_SETTINGS, fail, run_until_signalled, set_up_logging
+from compose.errors import CommandError
+from compose.running import run_until_signalled, set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
 
 if TYPE_CHECKING:
@@ -40,11 +41,8 @@ def worker(
     Several workers share the partitions; each may run all projections or some.
     """
     set_up_logging()
-    try:
-        settings = read_settings()
-        names = _chosen(only)
-    except SettingsWrong as error:
-        raise fail(str(error), EXIT_SETTINGS) from None
+    settings = read_settings()
+    names = _chosen(only)
 
     async def main(stop: asyncio.Event) -> None:
         await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
@@ -58,7 +56,7 @@ def worker(
     try:
         run_until_signalled(main)
     except (BrokerSilent, Hole, LogMismatch, NotMigrated, TopicsMissing, Unavailable) as error:
-        raise fail(str(error)) from None
+        raise CommandError(str(error)) from None
 
 
 def _chosen(only: str | None) -> list[str]:

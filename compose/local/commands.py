@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from compose.local.state import State
@@ -73,10 +74,10 @@ def status(as_json: AsJson = False, folder: Folder = None) -> None:
     found = state.running(place)
     if found is None:
         print("{}" if as_json else f"no stack runs in {place}; `streams local up` starts one")
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.BROKEN)
     _show(place, found, as_json)
     if found.ended:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.BROKEN)
 
 
 @app.command()

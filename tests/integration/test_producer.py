@@ -17,6 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from compose.cli import app
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 from compose.local import Stack, local_stack
 from schemas import limits
 from schemas.codec import decode_record
@@ -268,7 +270,8 @@ def test_commands(kafka: str) -> None:
     assert differs.exit_code == 1
     assert "partitions is 6, should be 9" in differs.output
     both = run(app, ["simulate", "--fast", "--rate", "5", "--kafka", kafka])
-    assert both.exit_code == 2
+    assert isinstance(both.exception, CommandError)
+    assert both.exception.code is ExitCode.SETTINGS
 
 
 def test_errors_keep_what_is_certain() -> None:
