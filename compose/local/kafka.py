@@ -11,7 +11,7 @@ from pathlib import Path
 from compose.local.broker import speaks_kafka
 from compose.local.errors import other_version, start_failed
 from compose.local.java import fetch_jars, find_java
-from compose.local.ports import HOST
+from compose.local.ports import HOST, Proxied
 from compose.local.service import Command
 
 VERSION = "4.3.0"
@@ -23,8 +23,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}{listener}
+advertised.listeners=PLAINTEXT://{host}:{port}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 # One node: nothing can be replicated; one user: few partitions of its own topics suffice.
@@ -56,10 +57,13 @@ class Kafka:
     name = "kafka"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder: Path, port: int, controller_port: int) -> None:
+    def __init__(
+        self, folder: Path, port: int, controller_port: int, proxied: Proxied | None = None
+    ) -> None:
         self._folder = folder
         self._port = port
         self._controller_port = controller_port
+        self._proxied = proxied
         self._jars = folder / f"jars-{VERSION}"
         self._data = folder / "data"
         self._properties = folder / "server.properties"
@@ -77,7 +81,12 @@ class Kafka:
         fetch_jars(self._jars, java)
         self._properties.write_text(
             _PROPERTIES.format(
-                host=HOST, port=self._port, controller=self._controller_port, data=self._data
+                host=HOST,
+                port=self._port,
+                controller=self._controller_port,
+                data=self._data,
+                listener=f",PROXIED://{HOST}:{self._proxied.listener}" if self._proxied else "",
+                advertised=f",PROXIED://{HOST}:{self._proxied.advertised}" if self._proxied else "",
             )
         )
         if not (self._data / "meta.properties").exists():

@@ -13,7 +13,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,13 @@ from typing import IO, Any
 
 from compose.local import state
 from compose.local.errors import BY_NAME, LocalStackError, StartFailed
-from compose.local.ports import choose_ports
+from compose.local.ports import Proxied, choose_ports
 
 # A port chosen free may be taken by the time the server binds it; then others are chosen.
 _PORT_ATTEMPTS_MAX = 4
 _END_SECONDS_MAX = 60.0
+# The supervisor takes orders, and ends with the process that gives them.
+_ATTACHED = "--attached"
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,17 @@ def local_stack(
     folder: Path,
     kafka: bool = False,
     ports: Ports = Ports(),
+    proxied: Proxied | None = None,
 ) -> Iterator[Stack]:
     """Run a stack for the length of the block; returns when every server answers.
 
-    `kafka` takes Apache Kafka, whose log lasts, for the broker in memory. Raises a
-    LocalStackError (AlreadyRunning, PortTaken, NotInstalled, OtherVersion, StartFailed).
+    `kafka` takes Apache Kafka, whose log lasts, for the broker in memory; `proxied` gives the
+    broker a second way in, through something of the caller's. Raises a LocalStackError
+    (AlreadyRunning, PortTaken, NotInstalled, OtherVersion, StartFailed).
     """
     folder = folder.expanduser().resolve()
-    supervisor, report = _launch(folder, kafka=kafka, ports=ports, attached=True)
+    options = _options(kafka=kafka, attached=True, proxied=proxied)
+    supervisor, report = _launch(folder, options, kafka=kafka, ports=ports)
     try:
         yield Stack(folder, supervisor, report)
     finally:
@@ -104,7 +109,8 @@ def launch_detached(folder: Path, *, kafka: bool, ports: Ports) -> None:
 
     Raises what `local_stack` raises.
     """
-    supervisor, _ = _launch(folder, kafka=kafka, ports=ports, attached=False)
+    options = _options(kafka=kafka, attached=False)
+    supervisor, _ = _launch(folder, options, kafka=kafka, ports=ports)
     if supervisor.stdout:
         supervisor.stdout.close()
     # It is to outlive this process, which therefore has no child to wait for.
@@ -129,7 +135,7 @@ def end_detached(stack: state.State) -> None:
 
 
 def _launch(
-    folder: Path, *, kafka: bool, ports: Ports, attached: bool
+    folder: Path, options: Sequence[str], *, kafka: bool, ports: Ports
 ) -> tuple[subprocess.Popen[bytes], Any]:
     """Start a supervisor and read its first line."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +146,7 @@ def _launch(
     for attempt in range(1, _PORT_ATTEMPTS_MAX + 1):
         last = state.last_ports(folder) if attempt == 1 else {}
         chosen = choose_ports(wanted, last)
-        supervisor = _spawn(folder, chosen, kafka=kafka, attached=attached)
+        supervisor = _spawn(folder, chosen, options)
         try:
             report = _answer(supervisor, folder)
         except StartFailed as error:
@@ -158,18 +164,23 @@ def _launch(
     raise LocalStackError("no ports could be had")
 
 
+def _options(*, kafka: bool, attached: bool, proxied: Proxied | None = None) -> list[str]:
+    options = ["--kafka"] if kafka else []
+    options += [_ATTACHED] if attached else []
+    options += ["--proxied", f"{proxied.listener}:{proxied.advertised}"] if proxied else []
+    return options
+
+
 def _spawn(
-    folder: Path, ports: Mapping[str, int], *, kafka: bool, attached: bool
+    folder: Path, ports: Mapping[str, int], options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     # -P: a folder called `compose` where the command is typed is not this package.
     argv = [sys.executable, "-P", "-m", "compose.local.supervisor", "--folder", str(folder)]
-    argv += ["--ports", json.dumps(dict(ports))]
-    argv += ["--kafka"] if kafka else []
-    argv += ["--attached"] if attached else []
+    argv += ["--ports", json.dumps(dict(ports)), *options]
     with _log(folder) as log:
         return subprocess.Popen(
             argv,
-            stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if _ATTACHED in options else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             # Ctrl-C is for the process that uses the stack; the stack ends after it.

@@ -28,6 +28,7 @@ from compose.local.broker import Tansu
 from compose.local.clickhouse import ClickHouse
 from compose.local.errors import LocalStackError, already_running
 from compose.local.kafka import Kafka
+from compose.local.ports import Proxied
 from compose.local.postgres import Postgres
 from compose.local.service import Child, Server
 
@@ -35,12 +36,14 @@ _COMMAND_BYTES_MAX = 65_536
 _ADDRESSES = ("kafka", "postgres", "clickhouse")
 
 
-def servers_of(folder: Path, ports: Mapping[str, int], *, kafka: bool) -> list[Server]:
+def servers_of(
+    folder: Path, ports: Mapping[str, int], *, kafka: bool, proxied: Proxied | None = None
+) -> list[Server]:
     """The servers of a stack, the slowest to become ready first."""
     broker: Server = (
-        Kafka(folder / "kafka", ports["kafka"], ports["controller"])
+        Kafka(folder / "kafka", ports["kafka"], ports["controller"], proxied)
         if kafka
-        else Tansu(ports["kafka"])
+        else Tansu(ports["kafka"], proxied)
     )
     return [
         broker,
@@ -198,6 +201,11 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def _proxied(given: str) -> Proxied:
+    listener, advertised = given.split(":")
+    return Proxied(int(listener), int(advertised))
+
+
 def _end(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
@@ -208,13 +216,16 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--ports", type=json.loads, required=True)
     arguments.add_argument("--kafka", action="store_true")
+    arguments.add_argument("--proxied", type=_proxied, help="listener:advertised")
     arguments.add_argument("--attached", action="store_true")
     given = arguments.parse_args()
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, _end)
     try:
         with _lock(given.folder):
-            servers = servers_of(given.folder, given.ports, kafka=given.kafka)
+            servers = servers_of(
+                given.folder, given.ports, kafka=given.kafka, proxied=given.proxied
+            )
             supervisor = Supervisor(given.folder, servers, durable=given.kafka)
             supervise(supervisor, sys.stdin.buffer if given.attached else None)
     except LocalStackError as error:
