@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from projections.backoff import until_available
+from projections.backoff import Sleep, until_available
 from projections.batch import Batch, DeadLetter, Partition
 from projections.store import Index
 from schemas.codec import Unreadable, decode_batch
@@ -29,10 +30,17 @@ class Fetched:
 class Intake:
     """Turns what one fetch brought into batches, with one question to the index for all."""
 
-    def __init__(self, index: Index, partitions: Mapping[str, int], tenant: str) -> None:
+    def __init__(
+        self,
+        index: Index,
+        partitions: Mapping[str, int],
+        tenant: str,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self._index = index
         self._partitions = partitions
         self._tenant = tenant
+        self._sleep = sleep
 
     async def read(
         self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
@@ -70,7 +78,7 @@ class Intake:
         if not events and not letters:
             return set()
         numbers = await until_available(
-            "the index judges", lambda: self._index.judge(events, letters)
+            "the index judges", lambda: self._index.judge(events, letters), self._sleep
         )
         return {events[number].position for number in numbers}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,9 +14,10 @@ from projections.analytics.flusher import Flusher, Part
 from projections.analytics.gather import ANALYTICS, Gathered, from_offset, gather
 from projections.analytics.repair import Reread, repair
 from projections.analytics.sending import Sending
-from projections.backoff import Sleep, until_available
+from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, Move, Partition
 from projections.projector import Hole
+from schemas.envelope import uuid7
 from schemas.topics import event_topics
 
 #: Everything that carries events.
@@ -50,6 +52,8 @@ class Analytics:
         reread: Reread,
         applied: Applied = _unseen,
         sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._store = store
         self._log = log
@@ -57,7 +61,7 @@ class Analytics:
         self._applied = applied
         self._sleep = sleep
         self._sending = Sending(store, sleep)
-        self._flusher = Flusher(log, self._sending, self._lost, sleep=sleep)
+        self._flusher = Flusher(log, self._sending, self._lost, clock, sleep, new_id)
         self._flushing: asyncio.Task[None] | None = None
         #: How far each partition is gathered (not: flushed), with the epoch of its owner.
         self._gathered: dict[Partition, Checkpoint] = {}
@@ -160,7 +164,7 @@ class Analytics:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _until(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await until_available(f"{ANALYTICS} {what}", call, self._sleep)
+        return await until_available(f"{ANALYTICS} {what}", call, self._sleep, self._report)
 
     def _lost(self, move: Move) -> None:
         at = self._gathered.get(move.place)

@@ -15,7 +15,7 @@ from uuid import UUID
 from projections.analytics.append import AppendTable, Flush, FlushLog, Lost
 from projections.analytics.gather import ANALYTICS, Gathered
 from projections.analytics.sending import Sending
-from projections.backoff import Sleep, until_available
+from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Move, Partition
 from schemas.envelope import uuid7
 
@@ -70,12 +70,15 @@ class Flusher:
         lost: Callable[[Move], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        new_id: Callable[[], str] = uuid7,
     ) -> None:
         self._log = log
         self._sending = sending
         self._lost = lost
         self._clock = clock
         self._sleep = sleep
+        self._report = report
+        self._new_id = new_id
         self._pending: deque[Part] = deque()
         self._changed = asyncio.Event()
         self._busy = False
@@ -148,19 +151,22 @@ class Flusher:
         gathered.sort()
         blocks = await self._sending.encode(gathered, batches)
         flush = Flush(
-            id=UUID(uuid7()),
+            id=UUID(self._new_id()),
             projection=ANALYTICS,
             moves=joined(part.move for part in parts),
             rows=_counts(gathered, blocks),
             letters=len(gathered.letters),
             let_in=frozenset(gathered.let_in),
         )
-        await until_available("a flush is recorded", lambda: self._log.open(flush), self._sleep)
+        await until_available(
+            "a flush is recorded", lambda: self._log.open(flush), self._sleep, self._report
+        )
         await self._sending.send(flush, gathered, blocks, batches)
         await until_available(
             "a flush is marked done",
             lambda: self._log.close(flush, gathered.letters, gathered.resolved),
             self._sleep,
+            self._report,
         )
 
     def _cut(self) -> list[Part]:
