@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from projections.backoff import Sleep
 from projections.batch import Batch, Partition
 from projections.intake import Intake
 from projections.lane import COMMANDS, Applied, Lane
@@ -61,6 +62,7 @@ class Crew:
         waiting: Waiting,
         applied: Callable[[str], Applied],
         kafka: str,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.kafka = kafka
         self.projections = {projection.name: projection for projection in projections}
@@ -71,6 +73,7 @@ class Crew:
         self._intake = intake
         self._waiting = waiting
         self._applied = applied
+        self._sleep = sleep
         self._lanes: dict[tuple[str, Partition], Lane] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._reads: set[asyncio.Task[list[Batch]]] = set()
@@ -174,10 +177,11 @@ class Crew:
         async def reached(wanted: Mapping[Partition, int]) -> None:
             await self._waiting.reached(projection.name, wanted)
 
-        return [
-            (Lane(Projector(projection, self._store), reached, self._applied(projection.name)), own)
-            for own in groups.values()
-        ]
+        def new_lane() -> Lane:
+            projector = Projector(projection, self._store, self._sleep)
+            return Lane(projector, reached, self._applied(projection.name))
+
+        return [(new_lane(), own) for own in groups.values()]
 
     def _start(self, lane: Lane, name: str) -> None:
         task = asyncio.create_task(lane.run(), name=f"lane of {name}")
