@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from projections.store import Unavailable
 
@@ -21,6 +21,16 @@ Sleep = Callable[[float], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 
+class Report(Protocol):
+    """Hears of attempts that failed, so that others can see what is awaited."""
+
+    def lost(self, call: object, what: str, error: str) -> None:
+        """An attempt of ``call`` failed; it goes on trying."""
+
+    def over(self, call: object) -> None:
+        """The call succeeded, or was given up."""
+
+
 def wait_seconds(attempt: int, chance: random.Random) -> float:
     """The wait after the given attempt (from 1): doubled each time, capped, with jitter."""
     longest = min(WAIT_MAX, WAIT_FIRST * 2.0 ** min(attempt - 1, 30))
@@ -28,16 +38,33 @@ def wait_seconds(attempt: int, chance: random.Random) -> float:
 
 
 async def until_available(
-    what: str, call: Callable[[], Awaitable[T]], sleep: Sleep = asyncio.sleep
+    what: str,
+    call: Callable[[], Awaitable[T]],
+    sleep: Sleep = asyncio.sleep,
+    report: Report | None = None,
 ) -> T:
-    """Call until the infrastructure answers; each failure is logged with the wait that follows."""
+    """Call until the infrastructure answers; each failure is logged with the wait that follows.
+
+    Args:
+        what: what is being done, for the log and for ``report``.
+        call: raises Unavailable when it should be tried again.
+        sleep: takes seconds.
+        report: is told of each failure, and of the end of the trouble.
+    """
     chance = random.Random()
     attempt = 0
-    while True:
-        try:
-            return await call()
-        except Unavailable as error:
-            attempt += 1
-            wait = wait_seconds(attempt, chance)
-            logger.warning("%s: %s; attempt %d, again in %.1f s", what, error, attempt, wait)
-            await sleep(wait)
+    me = object()
+    try:
+        while True:
+            try:
+                return await call()
+            except Unavailable as error:
+                attempt += 1
+                wait = wait_seconds(attempt, chance)
+                logger.warning("%s: %s; attempt %d, again in %.1f s", what, error, attempt, wait)
+                if report is not None:
+                    report.lost(me, what, str(error))
+                await sleep(wait)
+    finally:
+        if report is not None and attempt:
+            report.over(me)

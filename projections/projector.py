@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from uuid import UUID
 
-from projections.backoff import Sleep, until_available
+from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
 from projections.projection import Foresees, Projection
 from projections.rows import NotLoaded, Refused, Rows
@@ -57,11 +57,18 @@ class Projector:
     5. or, if the store refuses a row, halve the batch until the one bad event is found.
     """
 
-    def __init__(self, projection: Projection, store: Store, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        store: Store,
+        sleep: Sleep = asyncio.sleep,
+        report: Report | None = None,
+    ) -> None:
         self.projection = projection
         self.checkpoints: dict[Partition, Checkpoint] = {}
         self._store = store
         self._sleep = sleep
+        self._report = report
         self._rows = Rows()
 
     async def take(self, places: Sequence[Partition]) -> None:
@@ -69,7 +76,10 @@ class Projector:
         self._rows.clear()
         name = self.projection.name
         self.checkpoints |= await until_available(
-            f"{name} takes partitions", lambda: self._store.take(name, places), self._sleep
+            f"{name} takes partitions",
+            lambda: self._store.take(name, places),
+            self._sleep,
+            self._report,
         )
 
     def let_go(self, place: Partition) -> None:
@@ -147,6 +157,7 @@ class Projector:
             f"{name} asks for its dead letters",
             lambda: self._store.refused(name, keys),
             self._sleep,
+            self._report,
         )
 
     async def _fold_event(
@@ -199,6 +210,7 @@ class Projector:
             f"{self.projection.name} loads rows",
             lambda: self._store.load(wants),  # type: ignore[arg-type]
             self._sleep,
+            self._report,
         )
         for want, rows in loaded.items():
             self._rows.load(want, rows)
@@ -224,7 +236,7 @@ class Projector:
                 unknown = True
                 raise
 
-        await until_available(f"{commit.projection} commits", attempt, self._sleep)
+        await until_available(f"{commit.projection} commits", attempt, self._sleep, self._report)
 
     def _moves(self, batches: Sequence[Batch]) -> Iterator[Move]:
         starts: dict[Partition, int] = {}

@@ -54,14 +54,16 @@ class Analytics:
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] = uuid7,
+        report: Report | None = None,
     ) -> None:
         self._store = store
         self._log = log
         self._reread = reread
         self._applied = applied
         self._sleep = sleep
-        self._sending = Sending(store, sleep)
-        self._flusher = Flusher(log, self._sending, self._lost, clock, sleep, new_id)
+        self._report = report
+        self._sending = Sending(store, sleep, report)
+        self._flusher = Flusher(log, self._sending, self._lost, clock, sleep, new_id, report)
         self._flushing: asyncio.Task[None] | None = None
         #: How far each partition is gathered (not: flushed), with the epoch of its owner.
         self._gathered: dict[Partition, Checkpoint] = {}

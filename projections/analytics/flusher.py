@@ -71,6 +71,7 @@ class Flusher:
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         new_id: Callable[[], str] = uuid7,
+        report: Report | None = None,
     ) -> None:
         self._log = log
         self._sending = sending

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from projections.analytics.append import AppendStore, AppendTable, Flush, Values
 from projections.analytics.gather import Gathered, letters_at
 from projections.analytics.tables import EVENTS
-from projections.backoff import Sleep, until_available
+from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch
 from projections.store import RowsRefused
 from schemas.position import Position
@@ -22,9 +22,12 @@ logger = logging.getLogger(__name__)
 class Sending:
     """Sends rows until the store has them, however long it is away."""
 
-    def __init__(self, store: AppendStore, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, store: AppendStore, sleep: Sleep = asyncio.sleep, report: Report | None = None
+    ) -> None:
         self._store = store
         self._sleep = sleep
+        self._report = report
 
     async def encode(self, gathered: Gathered, batches: Sequence[Batch]) -> Blocks:
         """Each table's rows as a block, in a thread beside the event loop.
@@ -78,6 +81,7 @@ class Sending:
                 f"{table.name} takes {len(rows)} rows",
                 lambda: self._store.send(table, block, token),
                 self._sleep,
+                self._report,
             )
         except RowsRefused as error:
             if len(rows) == 1:

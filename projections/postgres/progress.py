@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from projections.backoff import until_available
+from projections.backoff import Report, until_available
 from projections.batch import Partition
 from projections.postgres.pool import CONNECT_SECONDS_MAX, translated
 from projections.postgres.store import PROGRESS_CHANNEL
@@ -73,11 +73,13 @@ class Progress:
                 offsets[place] = max(offset, offsets.get(place, 0))
             self._moved.notify_all()
 
-    async def follow(self, url: str) -> None:
+    async def follow(self, url: str, report: Report | None = None) -> None:
         """Listen until cancelled; a lost connection is made again and the table read anew."""
         while True:
             lost = asyncio.Event()
-            connection = await until_available("progress", partial(self._listen, url, lost))
+            connection = await until_available(
+                "progress", partial(self._listen, url, lost), report=report
+            )
             try:
                 await lost.wait()
                 logger.warning("the connection that follows the checkpoints was lost")
@@ -107,10 +109,10 @@ class Progress:
 
 
 @asynccontextmanager
-async def following(url: str) -> AsyncIterator[Progress]:
+async def following(url: str, report: Report | None = None) -> AsyncIterator[Progress]:
     """A ``Progress`` that is current for as long as the block lasts."""
     progress = Progress()
-    task = asyncio.create_task(progress.follow(url), name="progress")
+    task = asyncio.create_task(progress.follow(url, report), name="progress")
     try:
         yield progress
     finally:
