@@ -140,18 +140,26 @@ class Projector:
         if isinstance(self.projection, Foresees):
             await self._load(self._rows.missing(self.projection.foresee(self._rows, mine)))
         outcome.fates[Fate.SKIPPED] = sum(len(batch.events) for batch in batches) - len(mine)
+        # One set for all batches of the commit: what one of them refuses or settles, the next
+        # must know, and the store does not know it yet.
+        refused = await self._refused_before(batches)
         for batch in batches:
-            refused = await self._refused_before(batch)
             for event in batch.events:
                 if event.type in wanted:
                     fate = await self._fold_event(event, batch, refused, outcome)
                     outcome.fates[fate] += 1
         return outcome
 
-    async def _refused_before(self, batch: Batch) -> set[UUID]:
-        if not batch.duplicates:
+    async def _refused_before(self, batches: Sequence[Batch]) -> set[UUID]:
+        keys = [
+            event.key
+            for batch in batches
+            if batch.duplicates
+            for event in batch.events
+            if event.position.offset in batch.duplicates
+        ]
+        if not keys:
             return set()
-        keys = [e.key for e in batch.events if e.position.offset in batch.duplicates]
         name = self.projection.name
         return await until_available(
             f"{name} asks for its dead letters",
