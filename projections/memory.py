@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from projections.batch import Batch, Checkpoint, DeadLetter, Partition
+from projections.outbox import MemoryOutbox
 from projections.projection import Projection
 from projections.projector import Outcome, Projector
 from projections.rows import Timer
@@ -17,15 +18,23 @@ from schemas.position import Position
 
 
 class MemoryIndex:
-    """First positions and unreadable records in memory."""
+    """First positions and unreadable records in memory; the latter are owed to the log, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: MemoryOutbox | None = None) -> None:
         self.first: dict[UUID, Position] = {}
         self.unreadable: dict[Position, DeadLetter] = {}
+        self._outbox = outbox or MemoryOutbox({})
 
-    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
-        for letter in unreadable:
-            self.unreadable.setdefault(letter.position, letter)
+    async def judge(
+        self,
+        events: Sequence[Event],
+        unreadable: Sequence[DeadLetter],
+        read_at_last: Sequence[Position] = (),
+    ) -> set[int]:
+        fresh = {letter.position: letter for letter in unreadable}
+        fresh = {place: fresh[place] for place in fresh if place not in self.unreadable}
+        self.unreadable |= fresh
+        self._outbox.owe((), (), list(fresh.values()))
         duplicates = set()
         for number, event in enumerate(events):
             if self.first.setdefault(event.key, event.position) != event.position:
@@ -44,6 +53,7 @@ class MemoryStore:
         self.timers: dict[tuple[str, str, str], Timer] = {}
         self.dead_letters: dict[tuple[str, str, int, int], DeadLetter] = {}
         self._open_refusals: set[tuple[str, UUID]] = set()
+        self.outbox = MemoryOutbox(self.timers)
 
     def table(self, table: Table[Any]) -> list[Any]:
         """All rows, in the order of their keys."""
@@ -90,7 +100,7 @@ class MemoryStore:
             now = await self.checkpoint(commit.projection, move.place)
             if now != Checkpoint(move.start, move.epoch):
                 raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
-        encoded(commit.changes.derived)
+        values = encoded(commit.changes.derived)
         for table, changes in commit.changes.rows.items():
             for key, row in changes.items():
                 rows = self._units.setdefault((table, key[: table.unit]), {})
@@ -100,7 +110,7 @@ class MemoryStore:
                     rows[key] = row
         self.derived += commit.changes.derived
         self._keep_timers(commit)
-        self._keep_dead_letters(commit)
+        self.outbox.owe(commit.changes.derived, values, self._keep_dead_letters(commit))
         for move in commit.moves:
             self.checkpoints[commit.projection, move.place] = Checkpoint(move.end, move.epoch)
 
@@ -112,12 +122,17 @@ class MemoryStore:
             else:
                 self.timers[key] = timer
 
-    def _keep_dead_letters(self, commit: Commit) -> None:
+    def _keep_dead_letters(self, commit: Commit) -> list[DeadLetter]:
+        """Returns those that were not known yet."""
+        fresh = []
         for letter in commit.dead_letters:
-            self.dead_letters[(letter.projection, *letter.position)] = letter
-            if letter.event_key is not None:
-                self._open_refusals.add((letter.projection, letter.event_key))
+            place = (letter.projection, *letter.position)
+            if self.dead_letters.setdefault(place, letter) is letter:
+                fresh.append(letter)
+                if letter.event_key is not None:
+                    self._open_refusals.add((letter.projection, letter.event_key))
         self._open_refusals -= {(commit.projection, key) for key in commit.resolved}
+        return fresh
 
 
 async def run(

@@ -1,9 +1,11 @@
 """The relay: what projections owe the log is published in order, each record once.
 
-One relay of an installation leads, the others stand by. Each round is one Kafka transaction and
-then one delete; a crash between the two repeats nothing, because a new leader first looks at the
-ends of the topics for what the last one published. Its transactional id fences a predecessor
-that was only asleep.
+One relay of an installation leads, the others stand by. Each round is one transaction of the log
+and then one of the database, which settles what was published and moves the relay's positions
+past it. A crash between the two repeats nothing: what stands at or after the relay's positions
+was published and not settled as far as this database knows, so a new leader reads it first. The
+same reading makes up for a database that was restored from a backup, or is a new one: what it
+will derive again stands in the log already, and is settled without being published.
 """
 
 from __future__ import annotations
@@ -11,189 +13,190 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
-import aiokafka
-import msgspec
-from aiokafka.errors import KafkaError
-from confluent_kafka import KafkaException, Producer
-
-from projections import dead_letters
 from projections.backoff import wait_seconds
+from projections.batch import Partition
+from projections.outbox import Name, Owed
 from projections.store import Unavailable
-from schemas import limits
+from schemas.topics import APP_COMMANDS, TOPICS
 
-#: Records of one transaction: what a new leader has to look for at the end of each partition.
+#: Records of one transaction: large enough that its fixed cost does not count, small enough that
+#: a new leader sends little again.
 ROUND_RECORDS_MAX = 2_000
+
+#: What a new leader reads: where derived events, dead letters and timers go. A source topic is
+#: read when something that failed is to be published there again.
+PUBLISHED_TOPICS = frozenset(
+    {APP_COMMANDS.name, *(topic.name for topic in TOPICS.values() if topic.derived)}
+)
 
 #: Seconds without a wake-up after which the relay looks by itself.
 IDLE_SECONDS_MAX = 5.0
 
-TRANSACTIONAL_ID = "streams-relay"
-
-#: Seconds until a transaction is given up; right after its start a broker may need some for the
-#: first one.
-TRANSACTION_SECONDS_MAX = 30.0
+#: Records read between two lines of progress in the log.
+PROGRESS_RECORDS = 100_000
 
 logger = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """Some of what stands in the log, without what no relay has published.
+
+    ``positions`` are up to where it was read, ``left`` is about how many records follow.
+    """
+
+    names: Collection[Name]
+    positions: Mapping[Partition, int]
+    left: int
+
+
+class DerivedLog(Protocol):
+    """The log as one relay writes it; whoever wrote before is fenced."""
+
+    async def publish(self, owed: Sequence[Owed]) -> Mapping[Partition, int]:
+        """Append all or nothing, in order; the next offset after the last of each partition.
+
+        Raises:
+            Unavailable: whether they were appended is unknown, or another relay writes now.
+        """
+
+    def standing(
+        self, topics: Collection[str], positions: Mapping[Partition, int]
+    ) -> AsyncIterator[Page]:
+        """What stands in these topics at or after the positions, up to the end as it is now.
+
+        A partition without a position is read from its beginning, but one of a source topic from
+        its end: only what failed and is tried again is published there, rarely.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
 
 
 class Outbox(Protocol):
     """What the relay needs of the outbox that it leads."""
 
-    async def pending(self, limit: int) -> list[Any]: ...
+    async def pending(self, limit: int) -> Sequence[Owed]:
+        """The oldest records that are owed."""
 
-    async def settle(self, seqs: list[int]) -> None: ...
+    async def settle(self, seqs: Sequence[int], positions: Mapping[Partition, int]) -> None:
+        """These stand in the log; the relay's positions are past them. One transaction."""
 
-    async def topics(self) -> set[str]: ...
+    async def positions(self) -> Mapping[Partition, int]:
+        """Up to where everything that stands in the log is settled."""
 
-    async def settle_published(self, published: set[tuple[str, str]]) -> int: ...
+    async def found(self, names: Collection[Name], positions: Mapping[Partition, int]) -> int:
+        """These were found in the log; the reading has come to these positions. One transaction.
 
-    async def fire_timers(self, now: datetime, limit: int) -> int: ...
+        What is owed is settled; the rest is remembered, for when it is owed again. Returns how
+        many were settled.
+        """
 
-    async def next_due(self) -> datetime | None: ...
+    async def fire_timers(self, now: datetime, limit: int) -> int:
+        """Turn timers that are due into events that are owed; returns how many."""
 
-    async def woken(self, seconds: float) -> None: ...
+    async def next_due(self) -> datetime | None:
+        """When the next timer is due."""
+
+    async def woken(self, seconds: float) -> None:
+        """Wait until something new may be owed, but not longer than ``seconds``."""
 
 
 Lead = Callable[[], AbstractAsyncContextManager[Outbox]]
+OpenLog = Callable[[], AbstractAsyncContextManager[DerivedLog]]
+Clock = Callable[[], datetime]
+Sleep = Callable[[float], Awaitable[None]]
 
 
 def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-async def relay(lead: Lead, kafka: str, clock: Callable[[], datetime] = now_utc) -> None:
-    """Publish until cancelled; lost infrastructure is waited for, visibly."""
+async def relay(
+    lead: Lead,
+    open_log: OpenLog,
+    clock: Clock = now_utc,
+    sleep: Sleep = asyncio.sleep,
+    led: Callable[[], None] = lambda: None,
+) -> None:
+    """Publish until cancelled; lost infrastructure is waited for, visibly.
+
+    ``led`` is called whenever this relay has become the one that publishes.
+    """
     chance = random.Random()
     attempt = 0
     while True:
         try:
-            async with lead() as outbox, _producer(kafka) as producer:
+            # First the leadership, then the log: whoever led before is fenced from here on, so
+            # that the reading sees what it published and nothing of it comes after.
+            async with lead() as outbox, open_log() as log:
+                leader = Leader(outbox, log)
+                await leader.catch_up(PUBLISHED_TOPICS)
                 logger.info("the relay leads")
-                await _forget_published(outbox, kafka)
                 attempt = 0
+                led()
                 while True:
-                    await _round(outbox, producer, clock)
-        except (Unavailable, KafkaError, KafkaException, OSError) as error:
+                    if not await leader.publish_owed(clock()):
+                        await outbox.woken(await _pause(outbox, clock))
+        except (Unavailable, OSError) as error:
             attempt += 1
             wait = wait_seconds(attempt, chance)
             logger.warning("relay: %s; attempt %d, again in %.1f s", error, attempt, wait)
-            await asyncio.sleep(wait)
+            await sleep(wait)
 
 
-async def _round(outbox: Outbox, producer: Producer, clock: Callable[[], datetime]) -> None:
-    await outbox.fire_timers(clock(), ROUND_RECORDS_MAX)
-    owed = await outbox.pending(ROUND_RECORDS_MAX)
-    if owed:
-        await asyncio.to_thread(_publish, producer, owed)
-        await outbox.settle([record.seq for record in owed])
-    else:
-        await outbox.woken(await _pause(outbox, clock))
+class Leader:
+    """The relay that leads: it reads what stands in the log, and then publishes what is owed."""
+
+    def __init__(self, outbox: Outbox, log: DerivedLog) -> None:
+        self._outbox = outbox
+        self._log = log
+        self._read: set[str] = set()
+
+    async def catch_up(self, topics: Collection[str]) -> None:
+        """Settle or remember what stands in these topics beyond the relay's positions.
+
+        Nothing may be published to a topic before; afterwards only this leader adds to it.
+        """
+        settled = remembered = said = 0
+        positions = await self._outbox.positions()
+        async for page in self._log.standing(topics, positions):
+            found = await self._outbox.found(page.names, page.positions)
+            settled += found
+            remembered += len(page.names) - found
+            if settled + remembered >= said + PROGRESS_RECORDS:
+                said = settled + remembered
+                logger.info("read %d published records, about %d to go", said, page.left)
+        self._read |= set(topics)
+        if settled or remembered:
+            logger.info(
+                "%d owed records had been published before, %d were not owed", settled, remembered
+            )
+
+    async def publish_owed(self, now: datetime) -> int:
+        """One round: fire what is due, publish the oldest that is owed, settle it.
+
+        Returns how many records were settled; 0 if nothing is owed.
+        """
+        await self._outbox.fire_timers(now, ROUND_RECORDS_MAX)
+        owed = await self._outbox.pending(ROUND_RECORDS_MAX)
+        unread = {record.topic for record in owed} - self._read
+        if unread:
+            await self.catch_up(unread)
+            owed = await self._outbox.pending(ROUND_RECORDS_MAX)
+        if owed:
+            missing = [record for record in owed if not record.ahead]
+            positions = await self._log.publish(missing) if missing else {}
+            await self._outbox.settle([record.seq for record in owed], positions)
+        return len(owed)
 
 
-def _publish(producer: Producer, owed: list[Any]) -> None:
-    """One transaction; blocks until the log has it all or none of it."""
-    producer.begin_transaction()
-    for record in owed:
-        producer.produce(record.topic, record.value, record.key, headers=record.headers)
-    producer.commit_transaction(TRANSACTION_SECONDS_MAX)
-
-
-async def _pause(outbox: Outbox, clock: Callable[[], datetime]) -> float:
+async def _pause(outbox: Outbox, clock: Clock) -> float:
     due = await outbox.next_due()
     if due is None:
         return IDLE_SECONDS_MAX
     return min(IDLE_SECONDS_MAX, max(0.0, (due - clock()).total_seconds()))
-
-
-@asynccontextmanager
-async def _producer(kafka: str) -> AsyncIterator[Producer]:
-    """A transactional producer; whoever had its id before is fenced.
-
-    Of confluent-kafka, because Tansu does not know aiokafka's form of the first request. What a
-    failed round left open is aborted when the next producer of that id begins.
-    """
-    producer = Producer(
-        {
-            "bootstrap.servers": kafka,
-            "transactional.id": TRANSACTIONAL_ID,
-            "compression.type": "lz4",
-            "linger.ms": 0,
-            "message.max.bytes": limits.dead_letter_record_bytes_max,
-            "partitioner": "murmur2_random",
-            "log_level": 2,
-        }
-    )
-    await asyncio.to_thread(producer.init_transactions, TRANSACTION_SECONDS_MAX)
-    try:
-        yield producer
-    finally:
-        await asyncio.to_thread(_drop, producer)
-
-
-def _drop(producer: Producer) -> None:
-    try:
-        producer.abort_transaction(0.1)
-    except KafkaException as error:
-        logger.debug("nothing to abort: %s", error)
-
-
-async def _forget_published(outbox: Outbox, kafka: str) -> None:
-    """Settle what the last leader published and could not settle any more."""
-    topics = await outbox.topics()
-    if topics:
-        known = await outbox.settle_published(await _published(kafka, topics))
-        logger.info("%d records had been published before", known)
-
-
-async def _published(kafka: str, topics: set[str]) -> set[tuple[str, str]]:
-    """The identities at the ends of these topics' partitions."""
-    consumer = aiokafka.AIOKafkaConsumer(
-        bootstrap_servers=kafka,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=limits.dead_letter_record_bytes_max,
-    )
-    await consumer.start()
-    try:
-        found: set[tuple[str, str]] = set()
-        for topic in topics:
-            for partition in await _partitions(consumer, topic):
-                found |= await _identities(consumer, aiokafka.TopicPartition(topic, partition))
-        return found
-    finally:
-        await consumer.stop()
-
-
-async def _partitions(consumer: Any, topic: str) -> list[int]:
-    cluster = await consumer._client.fetch_all_metadata()
-    return sorted(cluster.partitions_for_topic(topic) or ())
-
-
-async def _identities(consumer: Any, place: Any) -> set[tuple[str, str]]:
-    consumer.assign([place])
-    end = (await consumer.end_offsets([place]))[place]
-    begin = (await consumer.beginning_offsets([place]))[place]
-    # Each transaction adds a marker, so twice the round covers the whole of the last one.
-    consumer.seek(place, max(begin, end - 2 * ROUND_RECORDS_MAX))
-    found: set[tuple[str, str]] = set()
-    # What a fetch says of the end is right on every broker (see `ends`).
-    while await consumer.position(place) < max(end, consumer.highwater(place) or 0):
-        batches = await consumer.getmany(place, timeout_ms=200)
-        for record in batches.get(place, ()):
-            found.add((place.topic, _identity(place.topic, record)))
-    return found
-
-
-class _Id(msgspec.Struct):
-    id: str
-
-
-def _identity(topic: str, record: Any) -> str:
-    if topic == dead_letters.TOPIC:
-        return dead_letters.identity_of(record.headers)
-    return msgspec.json.decode(record.value, type=_Id).id

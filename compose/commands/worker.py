@@ -88,6 +88,7 @@ async def run_worker(
     from schemas.topics import TOPICS
     from streams.crew import Crew
     from streams.relay import relay
+    from streams.relay_log import kafka_log
     from streams.topics import partition_counts
     from streams.worker import work
 
@@ -111,8 +112,10 @@ async def run_worker(
         )
         tasks = [asyncio.create_task(_mark_ready(crew, ready_file), name="ready")]
         if with_relay:
-            lead = lambda: leading(settings.postgres)  # noqa: E731
-            tasks.append(asyncio.create_task(relay(lead, settings.kafka), name="relay"))
+            publishing = relay(
+                lambda: leading(settings.postgres), lambda: kafka_log(settings.kafka)
+            )
+            tasks.append(asyncio.create_task(publishing, name="relay"))
         try:
             await work(crew, settings.folder / "faust", stop)
         finally:

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
+from projections.batch import Partition
+from projections.outbox import Name, Owed, fired, owed_event
 from projections.postgres import queries
 from projections.postgres.pool import CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX, translated
 from projections.postgres.store import OUTBOX_CHANNEL
+from projections.rows import Timer
 from schemas.codec import encode
-from schemas.envelope import CONTENT_TYPE, Draft, derived_id, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "outbox.sql")
 
 #: One key for all relays of an installation: one publishes, the others stand by.
 _LEADER_KEY = 0x72_65_6C_61_79
-
-TIMER_SOURCE = "/streams/scheduler"
-
-
-class Owed(NamedTuple):
-    """One record to publish, in the order of ``seq``."""
-
-    seq: int
-    identity: str
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
 
 
 class Outbox:
@@ -55,46 +44,60 @@ class Outbox:
                 row["key"],
                 row["value"],
                 list(zip(row["header_names"], row["header_values"], strict=True)),
+                row["ahead"],
             )
             for row in rows
         ]
 
-    async def settle(self, seqs: Sequence[int]) -> None:
-        """These records are in the log."""
-        async with translated():
+    async def settle(self, seqs: Sequence[int], positions: Mapping[Partition, int]) -> None:
+        """These stand in the log, which is settled up to the positions; one transaction."""
+        async with translated(), self._connection.transaction():
             await self._connection.execute(_sql["settle"], list(seqs))
+            await self._move(positions)
 
-    async def topics(self) -> set[str]:
-        """The topics that something is owed to."""
+    async def positions(self) -> dict[Partition, int]:
+        """Up to where everything that stands in the log is settled."""
         async with translated():
-            rows = await self._connection.fetch(_sql["topics"])
-        return {row["topic"] for row in rows}
+            rows = await self._connection.fetch(_sql["positions"])
+        return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
-    async def settle_published(self, published: set[tuple[str, str]]) -> int:
-        """Those (topic, identity) are in the log, whatever their seq; returns how many."""
-        names = sorted(published)
-        async with translated():
-            status: str = await self._connection.execute(
-                _sql["settle_published"],
-                [topic for topic, _ in names],
-                [identity for _, identity in names],
+    async def found(self, names: Collection[Name], positions: Mapping[Partition, int]) -> int:
+        """Settle what of these is owed, remember the rest; returns how many were settled."""
+        settled = 0
+        async with translated(), self._connection.transaction():
+            if names:
+                settled = await self._connection.fetchval(
+                    _sql["settle_found"],
+                    [topic for topic, _ in names],
+                    [identity for _, identity in names],
+                )
+            await self._move(positions)
+        return settled
+
+    async def _move(self, positions: Mapping[Partition, int]) -> None:
+        if positions:
+            await self._connection.execute(
+                _sql["move_positions"],
+                [place.topic for place in positions],
+                [place.partition for place in positions],
+                list(positions.values()),
             )
-        return int(status.removeprefix("DELETE "))
 
     async def fire_timers(self, now: datetime, limit: int) -> int:
         """Turn timers that are due into events that are owed; returns how many."""
         async with translated(), self._connection.transaction():
             rows = await self._connection.fetch(_sql["take_due_timers"], now, limit)
             for row in rows:
-                draft = _fired(row)
+                timer = Timer(row["timer"], row["user_id"], row["due"], json.loads(row["payload"]))
+                owed = owed_event(0, draft := fired(row["projection"], timer), encode(draft))
                 await self._connection.execute(
                     _sql["owe"],
-                    draft.id,
-                    topic_of(draft).name,
-                    key_of(draft),
-                    encode(draft),
-                    ["content-type"],
-                    [CONTENT_TYPE.encode()],
+                    owed.identity,
+                    owed.topic,
+                    owed.key,
+                    owed.value,
+                    [name for name, _ in owed.headers],
+                    [value for _, value in owed.headers],
                 )
         return len(rows)
 
@@ -113,23 +116,6 @@ class Outbox:
             return
         finally:
             self._woken.clear()
-
-
-def _fired(row: Any) -> Draft:
-    cause = f"{row['projection']}|{row['user_id']}|{row['timer']}|{row['due'].isoformat()}"
-    return Draft(
-        type="app.timer.fired.v1",
-        source=TIMER_SOURCE,
-        id=derived_id("scheduler", 1, cause, 0),
-        subject=row["timer"],
-        user_id=row["user_id"],
-        time=row["due"],
-        data={
-            "timer": row["timer"],
-            "projection": row["projection"],
-            "payload": json.loads(row["payload"]),
-        },
-    )
 
 
 @asynccontextmanager

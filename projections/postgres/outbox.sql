@@ -1,17 +1,44 @@
 -- name: pending
-select seq, identity, topic, key, value, header_names, header_values
-from outbox order by seq limit $1
+-- The oldest that is owed, and whether the log has it already.
+select seq, identity, topic, key, value, header_names, header_values,
+    exists (
+        select from published_ahead p where (p.topic, p.identity) = (o.topic, o.identity)
+    ) as ahead
+from outbox o order by seq limit $1
 
 -- name: settle
-delete from outbox where seq = any($1::bigint[])
+-- What was published ahead is remembered until it is owed, and then forgotten.
+with settled as (
+    delete from outbox where seq = any($1::bigint[]) returning topic, identity
+)
+delete from published_ahead p using settled s
+where (p.topic, p.identity) = (s.topic, s.identity)
 
--- name: topics
-select distinct topic from outbox
+-- name: move_positions
+insert into relay_positions (topic, partition, next_offset)
+select * from unnest($1::text[], $2::integer[], $3::bigint[])
+on conflict (topic, partition) do update set next_offset = excluded.next_offset
 
--- name: settle_published
+-- name: positions
+select topic, partition, next_offset from relay_positions
+
+-- name: settle_found
 -- All that is owed is looked at, not only the oldest: commits don't come in the order of seq.
-delete from outbox o using unnest($1::text[], $2::text[]) as p(topic, identity)
-where o.topic = p.topic and o.identity = p.identity
+with found as (
+    select distinct topic, identity from unnest($1::text[], $2::text[]) as f(topic, identity)
+), settled as (
+    delete from outbox o using found f
+    where (o.topic, o.identity) = (f.topic, f.identity)
+    returning o.topic, o.identity
+), remembered as (
+    insert into published_ahead (topic, identity)
+    select topic, identity from found f
+    where not exists (
+        select from settled s where (s.topic, s.identity) = (f.topic, f.identity)
+    )
+    on conflict do nothing
+)
+select count(*) from settled
 
 -- name: owe
 insert into outbox (identity, topic, key, value, header_names, header_values)

@@ -20,10 +20,10 @@ from projections.rows import Changes, Timer
 from projections.store import Commit
 from schemas.codec import RawRecord
 from schemas.envelope import Draft
-from streams import relay as module
 from streams.relay import relay
+from streams.relay_log import KafkaDerivedLog, kafka_log
 from streams.topics import ensure
-from tests.builders import at, step
+from tests.builders import at, draft
 from tests.e2e.system import event_of, read_log
 
 SECONDS_MAX = 60.0
@@ -72,7 +72,7 @@ class Owing:
 
 @asynccontextmanager
 async def relaying(owing: Owing) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(relay(lambda: leading(owing.url), owing.kafka))
+    task = asyncio.create_task(relay(lambda: leading(owing.url), lambda: kafka_log(owing.kafka)))
     try:
         yield task
     finally:
@@ -95,32 +95,40 @@ async def owing(broker: Stack, database: str) -> AsyncIterator[Owing]:
         yield Owing(broker, database, pool)
 
 
-def steps(count: int, user: str = "usr_1") -> list[Draft]:
-    return [step(f"a{number}", user=user) for number in range(count)]
+def ids_of(drafts: Sequence[Draft]) -> set[str]:
+    return {made.id for made in drafts}
+
+
+def skipped(count: int, user: str = "usr_1") -> list[Draft]:
+    """Derived events of one person."""
+    facts = {"execution": "exe_1", "rule": "rul_1", "ruleVersion": 1, "reason": "paused"}
+    return [
+        draft("rule.skipped", {**facts, "event": f"evt-{number}"}, user=user)
+        for number in range(count)
+    ]
 
 
 async def test_what_is_owed_is_published_in_order_and_once(owing: Owing) -> None:
-    drafts = steps(50)
+    drafts = skipped(50)
     await owing.commit(drafts[:20])
     async with relaying(owing):
         await owing.commit(drafts[20:])
         await owing.settled()
-    found = await owing.published({draft.id for draft in drafts})
-    assert [event_of(record)["id"] for record in found] == [draft.id for draft in drafts]
+    found = await owing.published(ids_of(drafts))
+    assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
     assert {record.key for record in found} == {b"usr_1"}
 
 
 async def test_what_a_killed_relay_had_published_is_not_repeated(owing: Owing) -> None:
     """Killed between the Kafka transaction and the delete: the next leader looks at the log."""
-    drafts = steps(30)
+    drafts = skipped(30)
     await owing.commit(drafts)
-    async with leading(owing.url) as outbox, module._producer(owing.kafka) as producer:
-        owed = await outbox.pending(20)
-        await asyncio.to_thread(module._publish, producer, owed)
+    async with leading(owing.url) as outbox, kafka_log(owing.kafka) as log:
+        await log.publish(await outbox.pending(20))
     async with relaying(owing):
         await owing.settled()
-    found = await owing.published({draft.id for draft in drafts})
-    assert [event_of(record)["id"] for record in found] == [draft.id for draft in drafts]
+    found = await owing.published(ids_of(drafts))
+    assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
 
 
 @pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
@@ -129,18 +137,19 @@ async def test_what_a_relay_left_open_is_published_once(owing: Owing) -> None:
 
     The broker in memory shows aborted records, so this holds on Apache Kafka only.
     """
-    drafts = steps(30)
+    drafts = skipped(30)
     await owing.commit(drafts)
-    async with leading(owing.url) as outbox, module._producer(owing.kafka) as producer:
+    async with leading(owing.url) as outbox, kafka_log(owing.kafka) as log:
         owed = await outbox.pending(20)
-        await asyncio.to_thread(_send_and_leave_open, producer, owed)
+        await asyncio.to_thread(_send_and_leave_open, log, owed)
     async with relaying(owing):
         await owing.settled()
-    found = await owing.published({draft.id for draft in drafts})
-    assert [event_of(record)["id"] for record in found] == [draft.id for draft in drafts]
+    found = await owing.published(ids_of(drafts))
+    assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
 
 
-def _send_and_leave_open(producer: Any, owed: Sequence[Any]) -> None:
+def _send_and_leave_open(log: KafkaDerivedLog, owed: Sequence[Any]) -> None:
+    producer = log._producer
     producer.begin_transaction()
     for record in owed:
         producer.produce(record.topic, record.value, record.key, headers=record.headers)
@@ -165,7 +174,7 @@ async def test_a_timer_that_is_due_becomes_one_event(owing: Owing) -> None:
 
 
 async def test_a_relay_stands_by_until_the_leader_is_gone(owing: Owing) -> None:
-    first, second = steps(5, "usr_a"), steps(5, "usr_b")
+    first, second = skipped(5, "usr_a"), skipped(5, "usr_b")
     async with relaying(owing) as leader:
         await owing.commit(first)
         await owing.settled()
@@ -175,7 +184,7 @@ async def test_a_relay_stands_by_until_the_leader_is_gone(owing: Owing) -> None:
             await owing.commit(second)
             await owing.settled()
             assert not standby.done()
-    found = await owing.published({draft.id for draft in [*first, *second]})
+    found = await owing.published(ids_of([*first, *second]))
     assert len(found) == 10
 
 

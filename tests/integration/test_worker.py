@@ -34,6 +34,7 @@ from schemas.topics import TOPICS
 from streams.crew import Crew
 from streams.producer import Producer, ProducerSettings
 from streams.relay import relay
+from streams.relay_log import kafka_log
 from streams.topics import ensure, log_ends, partition_counts
 from streams.transport import LogMismatch
 from streams.worker import work
@@ -162,7 +163,9 @@ async def test_events_become_rows_and_bad_records_dead_letters(world: World) -> 
     client.produce("bfc.ledger", None, key=b"usr_2")
     client.flush()
     running = await world.worker()
-    publishing = asyncio.create_task(relay(lambda: leading(world.url), world.stack.kafka))
+    publishing = asyncio.create_task(
+        relay(lambda: leading(world.url), lambda: kafka_log(world.stack.kafka))
+    )
     try:
         await world.caught_up(running)
         rows = await world.fetch("select sum(total), sum(entries) from totals")
