@@ -55,6 +55,7 @@ class Lane:
 
         Raises:
             Hole: the batches do not follow each other; the worker must read again.
+            OtherVersion: a rebuild has swapped in tables that are not of this code's version.
         """
         try:
             while True:
@@ -75,15 +76,25 @@ class Lane:
         try:
             if self.projector.projection.follows_commands:
                 await self._reached(self._foreign_commands(batches))
-            outcome = await self.projector.apply(batches)
-            self._applied(batches, outcome)
-        except Fenced as loss:
-            logger.warning("fenced: %s", loss)
-            for place in {batch.place for batch in batches}:
-                self.projector.let_go(place)
+            await self._fold(batches)
         finally:
             self._drop(batches)
             self._idle.set()
+
+    async def _fold(self, batches: list[Batch]) -> None:
+        while True:
+            try:
+                self._applied(batches, await self.projector.apply(batches))
+                return
+            except Fenced as loss:
+                # Either another worker has the partition, or a rebuild has swapped the tables
+                # and handed it over to whoever had it.
+                if not await self.projector.regain():
+                    logger.warning("fenced: %s", loss)
+                    for place in {batch.place for batch in batches}:
+                        self.projector.let_go(place)
+                    return
+                logger.info("%s goes on with rebuilt tables", self.projector.projection.name)
 
     def _next(self) -> list[Batch]:
         chosen: list[Batch] = []

@@ -53,6 +53,8 @@ class MemoryStore:
         self.timers: dict[tuple[str, str, str], Timer] = {}
         self.dead_letters: dict[tuple[str, str, int, int], DeadLetter] = {}
         self._open_refusals: set[tuple[str, UUID]] = set()
+        self.versions: dict[str, int] = {}
+        self._handed_over_from: dict[tuple[str, Partition], int] = {}
         self.outbox = MemoryOutbox(self.timers)
 
     def table(self, table: Table[Any]) -> list[Any]:
@@ -72,7 +74,29 @@ class MemoryStore:
             before = await self.checkpoint(projection, place)
             taken = Checkpoint(before.next_offset, before.epoch + 1)
             self.checkpoints[projection, place] = taken
+            self._handed_over_from.pop((projection, place), None)
         return {place: self.checkpoints[projection, place] for place in places}
+
+    def hand_over(self, projection: str, version: int) -> None:
+        """What a rebuild does to the checkpoints when it swaps the tables."""
+        self.versions[projection] = version
+        for (name, place), before in self.checkpoints.items():
+            if name == projection:
+                self._handed_over_from.setdefault((name, place), before.epoch)
+                self.checkpoints[name, place] = Checkpoint(before.next_offset, before.epoch + 1)
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        back = {}
+        for place, mine in held.items():
+            if self._handed_over_from.get((projection, place)) == mine.epoch:
+                del self._handed_over_from[projection, place]
+                back[place] = self.checkpoints[projection, place]
+        return back
+
+    async def version(self, projection: str, version: int) -> int:
+        return self.versions.setdefault(projection, version)
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         return self.checkpoints.get((projection, place), Checkpoint(0, 0))

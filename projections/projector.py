@@ -13,7 +13,7 @@ from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
 from projections.projection import Foresees, Projection
 from projections.rows import NotLoaded, Refused, Rows
-from projections.store import Commit, Fenced, RowsRefused, Store, Unavailable
+from projections.store import Commit, Fenced, OtherVersion, RowsRefused, Store, Unavailable
 from schemas.envelope import Event
 
 
@@ -72,7 +72,11 @@ class Projector:
         self._rows = Rows()
 
     async def take(self, places: Sequence[Partition]) -> None:
-        """Become the owner of partitions; what was cached of the old times is forgotten."""
+        """Become the owner of partitions; what was cached of the old times is forgotten.
+
+        Raises:
+            OtherVersion: the tables are not of this code's version.
+        """
         self._rows.clear()
         name = self.projection.name
         self.checkpoints |= await until_available(
@@ -81,6 +85,41 @@ class Projector:
             self._sleep,
             self._report,
         )
+        await self._check_version()
+
+    async def regain(self) -> bool:
+        """After a rebuild has swapped the tables: go on with the new ones.
+
+        Returns whether any partition was handed over to this owner; then a batch that was fenced
+        may be applied again. A partition that somebody else has taken stays lost.
+
+        Raises:
+            OtherVersion: the new tables are not of this code's version.
+        """
+        self._rows.clear()
+        name = self.projection.name
+        back = await until_available(
+            f"{name} asks for what a rebuild handed over",
+            lambda: self._store.regain(name, self.checkpoints),
+            self._sleep,
+            self._report,
+        )
+        self.checkpoints |= back
+        if back:
+            await self._check_version()
+        return bool(back)
+
+    async def _check_version(self) -> None:
+        # After taking, not before: a swap that comes later raises the epoch, and is noticed.
+        name, code = self.projection.name, self.projection.version
+        tables = await until_available(
+            f"{name} asks for the version of its tables",
+            lambda: self._store.version(name, code),
+            self._sleep,
+            self._report,
+        )
+        if tables != code:
+            raise OtherVersion(name, code, tables)
 
     def let_go(self, place: Partition) -> None:
         """Another worker owns the partition now."""

@@ -23,6 +23,17 @@ class Unavailable(Exception):
     """The store can't be reached or can't write now; whether a commit took effect is unknown."""
 
 
+class OtherVersion(Exception):
+    """The code of a projection has another version than its tables; a rebuild makes them one."""
+
+    def __init__(self, projection: str, code: int, tables: int) -> None:
+        super().__init__(
+            f"{projection}: the code is version {code}, the tables are version {tables}."
+            f" `streams rebuild {projection}` makes the tables of the code's version;"
+            " workers of the tables' version may go on meanwhile"
+        )
+
+
 class RowsRefused(Exception):
     """The store refuses a value of these rows (SQLSTATE classes 22, 23 and 54)."""
 
@@ -62,6 +73,21 @@ class Store(Protocol):
         self, projection: str, places: Sequence[Partition]
     ) -> Mapping[Partition, Checkpoint]:
         """Become the owner of these partitions; whoever had them is fenced from now on."""
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        """Those partitions that a rebuild has handed over to this owner, with their new epochs.
+
+        Once for each handing over, and not if somebody else has taken the partition since.
+        """
+
+    async def version(self, projection: str, version: int) -> int:
+        """Which version the tables are of; tables that nobody has used yet are of ``version``.
+
+        Raises:
+            Unavailable: the tables are being swapped, or the store does not answer.
+        """
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         """Where the projection stands; (0, 0) if it never began."""

@@ -3,7 +3,8 @@
 insert into checkpoints (projection, topic, partition, next_offset, epoch)
 select $1, p.topic, p.partition, 0, 1
 from unnest($2::text[], $3::integer[]) as p(topic, partition)
-on conflict (projection, topic, partition) do update set epoch = checkpoints.epoch + 1
+on conflict (projection, topic, partition) do update
+set epoch = checkpoints.epoch + 1, handed_over_from = null
 returning topic, partition, next_offset, epoch, flush
 
 -- name: refused

@@ -45,12 +45,22 @@ insert into outbox (identity, topic, key, value, header_names, header_values)
 values ($1, $2, $3, $4, $5, $6)
 
 -- name: take_due_timers
--- Deleted in the transaction that owes their events: a timer fires once.
-delete from timers t using (
-    select projection, user_id, timer from timers where due <= $1 order by due limit $2
-) d
-where (t.projection, t.user_id, t.timer) = (d.projection, d.user_id, d.timer)
-returning t.projection, t.user_id, t.timer, t.due, t.payload
+-- Deleted in the transaction that owes their events: a timer fires once. Remembered for as long
+-- as somebody may not have read that event yet, so that a rebuild does not set it again.
+with taken as (
+    delete from timers t using (
+        select projection, user_id, timer from timers where due <= $1 order by due limit $2
+    ) d
+    where (t.projection, t.user_id, t.timer) = (d.projection, d.user_id, d.timer)
+    returning t.projection, t.user_id, t.timer, t.due, t.payload
+), remembered as (
+    insert into fired_timers (projection, user_id, timer, due)
+    select projection, user_id, timer, due from taken
+    on conflict (projection, user_id, timer, due) do update set fired_at = now()
+), forgotten as (
+    delete from fired_timers where fired_at < now() - interval '7 days'
+)
+select projection, user_id, timer, due, payload from taken
 
 -- name: next_due
 select min(due) from timers

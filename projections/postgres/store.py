@@ -10,7 +10,7 @@ from uuid import UUID
 
 from projections import dead_letters
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
-from projections.postgres import queries, statements
+from projections.postgres import handover, queries, statements
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
@@ -47,6 +47,14 @@ class PostgresStore:
             Partition(row["topic"], row["partition"]): Checkpoint(row["next_offset"], row["epoch"])
             for row in rows
         }
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        return await handover.regain(self._pool, projection, held)
+
+    async def version(self, projection: str, version: int) -> int:
+        return await handover.version(self._pool, projection, version)
 
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         async with acquire(self._pool) as connection:
