@@ -12,6 +12,7 @@ INDEX = "index"
 PROGRESS = "progress"
 RELAY = "relay"
 BROKER = "kafka"
+WATCHDOG = "watchdog"
 
 
 @dataclass(frozen=True)

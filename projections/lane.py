@@ -41,6 +41,8 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        #: Whether it waits for commands of other partitions.
+        self.waits = False
 
     def offer(self, batch: Batch) -> None:
         """Queue a batch; its ``release`` is called when it is applied or dropped."""
@@ -75,9 +77,12 @@ class Lane:
         self._idle.clear()
         try:
             if self.projector.projection.follows_commands:
+                self.waits = True
                 await self._reached(self._foreign_commands(batches))
+                self.waits = False
             await self._fold(batches)
         finally:
+            self.waits = False
             self._drop(batches)
             self._idle.set()
 

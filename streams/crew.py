@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from projections.backoff import Sleep
 from projections.batch import Batch, Partition
+from projections.health import Health
 from projections.intake import Intake
 from projections.lane import COMMANDS, Applied, Lane
 from projections.projection import Projection
@@ -20,7 +21,23 @@ from streams.transport import Round, Slice
 #: Seconds that the batch in hand gets to commit before its partitions are let go.
 GRACE_SECONDS_MAX = 5.0
 
+#: Seconds that whatever is cancelled gets to end; what hangs is left behind.
+CANCEL_SECONDS_MAX = 1.0
+
 logger = logging.getLogger(__name__)
+
+
+class Holding(NamedTuple):
+    """One projection on one partition of this worker."""
+
+    name: str
+    place: Partition
+    #: Whoever works on its records, one after the other.
+    lane: object
+    #: Whether that one still considers it its own.
+    held: bool
+    #: Whether it waits for commands of other partitions.
+    waits: bool
 
 
 class Waiting(Protocol):
@@ -29,6 +46,13 @@ class Waiting(Protocol):
     async def reached(
         self, projection: str, wanted: Mapping[Partition, int], timeout: float | None = None
     ) -> None: ...
+
+
+class SameLog(Protocol):
+    """Knows which log the checkpoints are of."""
+
+    async def check(self) -> None:
+        """Raises LogMismatch unless the log is still that one."""
 
 
 class Appender(Protocol):
@@ -50,6 +74,20 @@ class Appender(Protocol):
         """Write what is pending and let go of all partitions."""
 
 
+class CrewStopped(Exception):
+    """Partitions were assigned to a worker that is ending; they go to others."""
+
+
+async def cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Cancel them and wait for their end, but not for one that hangs in it."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        _, hanging = await asyncio.wait(tasks, timeout=CANCEL_SECONDS_MAX)
+        if hanging:
+            logger.warning("%d tasks hang and are left behind", len(hanging))
+
+
 class Crew:
     """Owns partitions for its projections, and gives each batch to those that read it."""
 
@@ -68,13 +106,20 @@ class Crew:
         self.projections = {projection.name: projection for projection in projections}
         self.appenders = {appender.name: appender for appender in appenders}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        #: Set while partitions are owned, be they none.
         self.owning = asyncio.Event()
+        #: Asked at each assignment, once it is set.
+        self.same_log: SameLog | None = None
+        self.takes = 0
+        self.health = Health()
         self._store = store
         self._intake = intake
         self._waiting = waiting
         self._applied = applied
         self._sleep = sleep
+        self._stopped = False
         self._lanes: dict[tuple[str, Partition], Lane] = {}
+        self._appended: dict[str, list[Partition]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._reads: set[asyncio.Task[list[Batch]]] = set()
 
@@ -95,6 +140,28 @@ class Crew:
                 slowest[place] = min(slowest.get(place, 1 << 62), checkpoint.next_offset)
         return slowest
 
+    def holdings(self) -> list[Holding]:
+        """Every projection on every partition that was taken, for the watchdog."""
+        found = [
+            Holding(name, place, lane, place in lane.projector.checkpoints, lane.waits)
+            for (name, place), lane in self._lanes.items()
+        ]
+        found += [
+            Holding(name, place, name, held=True, waits=False)
+            for name, places in self._appended.items()
+            for place in places
+        ]
+        return found
+
+    async def check_log(self) -> None:
+        """Whether the log is still the one that the checkpoints are of.
+
+        Raises:
+            LogMismatch: it is not.
+        """
+        if self.same_log is not None:
+            await self.same_log.check()
+
     async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         """Own these partitions and no others; returns the offsets to read from.
 
@@ -102,6 +169,8 @@ class Crew:
         not is read again from the checkpoint.
         """
         await self.close()
+        if self._stopped:
+            raise CrewStopped
         starts: dict[Partition, int] = {}
         for projection in self.projections.values():
             for lane, own in self._new_lanes(projection, places):
@@ -115,34 +184,35 @@ class Crew:
             own = [place for place in places if place.topic in appender.topics]
             for place, offset in (await appender.take(own)).items():
                 starts[place] = min(offset, starts.get(place, offset))
+            self._appended[appender.name] = own
         logger.info("owns %d partitions", len(places))
+        self.takes += 1
         self.owning.set()
         return starts
 
     async def close(self) -> None:
         """Commit the batches in hand within the grace and let go of all partitions."""
+        self.owning.clear()
         lanes = set(self._lanes.values())
-        self._lanes = {}
-        closing = [lane.close() for lane in lanes]
-        closing += [appender.close() for appender in self.appenders.values()]
-        try:
-            async with asyncio.timeout(GRACE_SECONDS_MAX):
-                for end in await asyncio.gather(*closing, return_exceptions=True):
-                    if isinstance(end, BaseException):
-                        self.fail(end)
-        except TimeoutError:
+        self._lanes, self._appended = {}, {}
+        closing = [asyncio.create_task(lane.close()) for lane in lanes]
+        closing += [asyncio.create_task(each.close()) for each in self.appenders.values()]
+        late: set[asyncio.Task[None]] = set()
+        if closing:
+            ended, late = await asyncio.wait(closing, timeout=GRACE_SECONDS_MAX)
+            for end in ended:
+                if not end.cancelled() and (error := end.exception()):
+                    self.fail(error)
+        if late:
             logger.warning("batches in hand were not committed in time; they will be read again")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled([*late, *self._tasks])
         self._tasks = []
 
     async def stop(self) -> None:
         """Close for good; what is being read is not waited for."""
+        self._stopped = True
         await self.close()
-        for read in self._reads:
-            read.cancel()
-        await asyncio.gather(*self._reads, return_exceptions=True)
+        await cancelled(self._reads)
 
     async def hand(self, name: str, part: Slice, generation: int) -> None:
         """Give one projection its part of a round; stale ones are dropped."""
@@ -178,7 +248,9 @@ class Crew:
             await self._waiting.reached(projection.name, wanted)
 
         def new_lane() -> Lane:
-            projector = Projector(projection, self._store, self._sleep)
+            projector = Projector(
+                projection, self._store, self._sleep, self.health.of(projection.name)
+            )
             return Lane(projector, reached, self._applied(projection.name))
 
         return [(new_lane(), own) for own in groups.values()]
@@ -194,7 +266,7 @@ class Crew:
 
     def fail(self, error: BaseException) -> None:
         """Something that is nobody's bad event: the worker must stop with the facts."""
-        if not self.failed.done():
+        if not self.failed.done() and not self._stopped:
             self.failed.set_exception(error)
 
 

@@ -8,9 +8,13 @@ read up to the bound has read the whole of the last batch, because batches are f
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import aiokafka
+from aiokafka.errors import KafkaError
 
 from projections.batch import Partition
+from projections.store import Unavailable
 
 #: Milliseconds that one fetch may wait for records.
 FETCH_WAIT_MS = 500
@@ -30,3 +34,25 @@ async def true_end(kafka: str, place: Partition, bound: int) -> int:
         return max(bound, consumer.highwater(asked) or 0)
     finally:
         await consumer.stop()
+
+
+async def readable_ends(kafka: str, places: Iterable[Partition]) -> Mapping[Partition, int]:
+    """Up to where consumers of committed records can read, at least (see the module).
+
+    Asked by a connection of its own, so that it does not depend on a consumer's being well.
+
+    Raises:
+        Unavailable: the broker does not answer.
+    """
+    asked = [aiokafka.TopicPartition(*place) for place in places]
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=kafka, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    try:
+        await consumer.start()
+        found = await consumer.end_offsets(asked) if asked else {}
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"the ends of the log: {error}") from error
+    finally:
+        await consumer.stop()
+    return {Partition(*place): end for place, end in found.items()}

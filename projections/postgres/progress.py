@@ -15,9 +15,11 @@ import asyncpg
 
 from projections.backoff import Report, until_available
 from projections.batch import Partition
-from projections.postgres.pool import CONNECT_SECONDS_MAX, translated
+from projections.postgres.pool import CONNECT_SECONDS_MAX, Pool, acquire, translated
 from projections.postgres.store import PROGRESS_CHANNEL
 from schemas.position import PositionToken
+
+_ALL = "select projection, topic, partition, next_offset from checkpoints"
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +103,22 @@ class Progress:
                 task.add_done_callback(tasks.discard)
 
             await connection.add_listener(PROGRESS_CHANNEL, notice)
-            rows = await connection.fetch(
-                "select projection, topic, partition, next_offset from checkpoints"
-            )
+            rows = await connection.fetch(_ALL)
         await self._set([(r[0], Partition(r[1], r[2]), r[3]) for r in rows])
         return connection
+
+
+async def checkpoints(pool: Pool) -> dict[str, dict[Partition, int]]:
+    """The next offsets of every projection, as the database has them now.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    found: dict[str, dict[Partition, int]] = {}
+    async with acquire(pool) as connection:
+        for name, topic, partition, offset in await connection.fetch(_ALL):
+            found.setdefault(name, {})[Partition(topic, partition)] = offset
+    return found
 
 
 @asynccontextmanager
