@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from projections import dead_letters
 from projections.backoff import Sleep, until_available
 from projections.batch import Batch, DeadLetter, Partition
 from projections.store import Index
@@ -54,7 +55,13 @@ class Intake:
         letters = [
             _unreadable(item) for items in decoded for item in items if isinstance(item, Unreadable)
         ]
-        repeated = await self._judge(events, letters)
+        again = [
+            place
+            for part, items in zip(fetched, decoded, strict=True)
+            for record, item in zip(part.records, items, strict=True)
+            if isinstance(item, Event) and (place := _unread_before(record))
+        ]
+        repeated = await self._judge(events, letters, again)
         return [
             Batch(
                 topic=part.place.topic,
@@ -74,11 +81,18 @@ class Intake:
             for part, items in zip(fetched, decoded, strict=True)
         ]
 
-    async def _judge(self, events: Sequence[Event], letters: Sequence[DeadLetter]) -> set[Position]:
+    async def _judge(
+        self,
+        events: Sequence[Event],
+        letters: Sequence[DeadLetter],
+        read_at_last: Sequence[Position],
+    ) -> set[Position]:
         if not events and not letters:
             return set()
         numbers = await until_available(
-            "the index judges", lambda: self._index.judge(events, letters), self._sleep
+            "the index judges",
+            lambda: self._index.judge(events, letters, read_at_last),
+            self._sleep,
         )
         return {events[number].position for number in numbers}
 
@@ -91,4 +105,11 @@ def _bearing_on(place: Partition, commands_end: Mapping[Partition, int]) -> dict
 
 
 def _unreadable(item: Unreadable) -> DeadLetter:
-    return DeadLetter("*", item.position, item.reason, item.record)
+    return DeadLetter(dead_letters.NOBODY, item.position, item.reason, item.record)
+
+
+def _unread_before(record: Record) -> Position | None:
+    """Where the record stood when nobody could read it, if it is one that was retried."""
+    identity = dead_letters.retry_of(record.headers)
+    found = None if identity is None else dead_letters.place_of(identity)
+    return found[1] if found and found[0] == dead_letters.NOBODY else None

@@ -13,6 +13,7 @@ from projections.tables import Row, Want
 from schemas.codec import encode
 from schemas.envelope import Draft, Event
 from schemas.errors import InvalidEvent
+from schemas.position import Position
 
 
 class Fenced(Exception):
@@ -111,8 +112,16 @@ class Store(Protocol):
 class Index(Protocol):
     """The index of first positions: whether an event is a duplicate is a property of the log."""
 
-    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
+    async def judge(
+        self,
+        events: Sequence[Event],
+        unreadable: Sequence[DeadLetter],
+        read_at_last: Sequence[Position] = (),
+    ) -> set[int]:
         """Record the first position of each event, and dead letters that nobody can read.
+
+        ``read_at_last`` is where dead letters stood that nobody could read and that are among
+        these events, because they were retried.
 
         Returns the indices of those events that stand at an earlier position already. Doing it
         again changes nothing and gives the same answer.

@@ -9,11 +9,11 @@ returning topic, partition, next_offset, epoch, flush
 
 -- name: refused
 select event_key from dead_letters
-where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+where event_key = any($2::uuid[]) and projection = $1 and state in ('open', 'retried')
 
 -- name: resolve
 update dead_letters set state = 'resolved'
-where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+where event_key = any($2::uuid[]) and projection = $1 and state in ('open', 'retried')
 
 -- name: record
 -- No row comes back if it is recorded already: an answer to the first attempt was lost.

@@ -16,6 +16,7 @@ from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import CONTENT_TYPE, Event, key_of, topic_of
+from schemas.position import Position
 
 _sql = queries.load("projections.postgres", "store.sql")
 
@@ -113,7 +114,12 @@ class PostgresIndex:
             rows = await connection.fetch("select name, no from log_topics")
         return cls(pool, {row["name"]: row["no"] for row in rows})
 
-    async def judge(self, events: Sequence[Event], unreadable: Sequence[DeadLetter]) -> set[int]:
+    async def judge(
+        self,
+        events: Sequence[Event],
+        unreadable: Sequence[DeadLetter],
+        read_at_last: Sequence[Position] = (),
+    ) -> set[int]:
         first: dict[UUID, int] = {}
         for number, event in enumerate(events):
             first.setdefault(event.key, number)
@@ -123,6 +129,10 @@ class PostgresIndex:
             await write_dead_letters(connection, unreadable)
             if unreadable:
                 await wake_relay(connection)
+            if read_at_last:
+                await connection.execute(
+                    _sql["resolve_unread"], *statements.transposed(read_at_last, 3)
+                )
         return {
             number
             for number, event in enumerate(events)
@@ -185,19 +195,28 @@ async def write_dead_letters(connection: Connection, letters: Sequence[DeadLette
             _sql["write_dead_letter"],
             letter.projection,
             *letter.position,
-            letter.reason,
+            dead_letters.reason_of(letter),
             letter.event_key,
             letter.event_id,
             letter.user_id,
             letter.record.key if letter.record else None,
             letter.record.value if letter.record else None,
-            [name for name, _ in original],
+            [dead_letters.name_of(name) for name, _ in original],
             [value for _, value in original],
             dead_letters.identity_of(headers),
             dead_letters.TOPIC,
             [name for name, _ in headers],
             [value for _, value in headers],
         )
+        await _supersede(connection, letter, original)
+
+
+async def _supersede(connection: Connection, letter: DeadLetter, headers: Sequence[Any]) -> None:
+    """The letter of a record that was retried takes the place of its first one."""
+    identity = dead_letters.retry_of(headers)
+    first = None if identity is None else dead_letters.place_of(identity)
+    if first is not None:
+        await connection.execute(_sql["supersede"], letter.projection, *first[1])
 
 
 async def _write_rows(connection: Connection, changes: Changes) -> None:

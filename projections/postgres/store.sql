@@ -21,11 +21,18 @@ where c.projection = $1 and c.topic = m.topic and c.partition = m.partition
 
 -- name: refused
 select event_key from dead_letters
-where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+where event_key = any($2::uuid[]) and projection = $1 and state in ('open', 'retried')
 
 -- name: resolve
 update dead_letters set state = 'resolved'
-where event_key = any($2::uuid[]) and projection = $1 and state = 'open'
+where event_key = any($2::uuid[]) and projection = $1 and state in ('open', 'retried')
+
+-- name: resolve_unread
+-- What nobody could read was put into the log again, and now it is an event.
+update dead_letters d set state = 'resolved'
+from unnest($1::text[], $2::integer[], $3::bigint[]) as r(topic, partition, "offset")
+where d.projection = '*' and d.state in ('open', 'retried')
+    and (d.topic, d.partition, d."offset") = (r.topic, r.partition, r."offset")
 
 -- name: number_topics
 insert into log_topics (name) select unnest($1::text[]) on conflict (name) do nothing
@@ -57,6 +64,12 @@ with fresh as (
 )
 insert into outbox (identity, topic, key, value, header_names, header_values)
 select $13, $14, key, value, $15, $16 from fresh
+
+-- name: supersede
+-- A record that was retried is refused again, at its new place.
+update dead_letters set state = 'superseded'
+where projection = $1 and topic = $2 and partition = $3 and "offset" = $4
+    and state in ('open', 'retried')
 
 -- name: write_derived
 insert into outbox (identity, topic, key, value, header_names, header_values)
