@@ -9,7 +9,19 @@ import sys
 
 import typer
 
-from compose.commands import demo, gateway, import_, migrate, schemas, simulate, topics, up, worker
+from compose.commands import (
+    dead_letters,
+    demo,
+    gateway,
+    import_,
+    migrate,
+    relay,
+    schemas,
+    simulate,
+    topics,
+    up,
+    worker,
+)
 from compose.errors import CommandError
 from compose.local import commands as local
 
@@ -23,12 +35,14 @@ app.add_typer(local.app, name="local")
 app.command("token")(local.token)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("up")(up.up)
 app.command("down")(up.down)
 app.command("keep", hidden=True)(up.keep)
 app.command("demo")(demo.demo)
 app.command("migrate")(migrate.migrate)
 app.command("worker")(worker.worker)
+app.command("relay")(relay.relay)
 app.command("gateway")(gateway.gateway)
 app.command("simulate")(simulate.simulate)
 app.command("import")(import_.import_)
