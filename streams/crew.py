@@ -55,6 +55,13 @@ class SameLog(Protocol):
         """Raises LogMismatch unless the log is still that one."""
 
 
+class SameLog(Protocol):
+    """Knows which log the checkpoints are of."""
+
+    async def check(self) -> None:
+        """Raises LogMismatch unless the log is still that one."""
+
+
 class Appender(Protocol):
     """A projection that only appends, by larger batches than a lane's (ClickHouse)."""
 
@@ -110,6 +117,8 @@ class Crew:
         self.owning = asyncio.Event()
         #: Asked at each assignment, once it is set.
         self.same_log: SameLog | None = None
+        #: Asked at each assignment, once it is set.
+        self.same_log: SameLog | None = None
         self.takes = 0
         self.health = Health()
         self._store = store
@@ -152,6 +161,15 @@ class Crew:
             for place in places
         ]
         return found
+
+    async def check_log(self) -> None:
+        """Whether the log is still the one that the checkpoints are of.
+
+        Raises:
+            LogMismatch: it is not.
+        """
+        if self.same_log is not None:
+            await self.same_log.check()
 
     async def check_log(self) -> None:
         """Whether the log is still the one that the checkpoints are of.

@@ -89,7 +89,7 @@ def ensure(bootstrap: str, partitions: int, replicas: int = 1) -> Report:
 
     Two that run at once do not disturb each other. Raises BrokerSilent and TopicNotMade.
     """
-    admin = _admin(bootstrap)
+    admin = create_admin(bootstrap)
     there = _partition_counts(admin, bootstrap)
     wanted = [topic for topic in TOPICS.values() if topic.name not in there]
     created = _create(admin, wanted, partitions, replicas)
@@ -101,12 +101,12 @@ def check(bootstrap: str, partitions: int | None) -> Report:
 
     Raises BrokerSilent.
     """
-    return _report(_admin(bootstrap), bootstrap, partitions, ())
+    return _report(create_admin(bootstrap), bootstrap, partitions, ())
 
 
 def missing_topics(bootstrap: str, names: Sequence[str] = tuple(TOPICS)) -> list[str]:
     """Which of the topics are not there; ask before starting a worker. Raises BrokerSilent."""
-    there = _partition_counts(_admin(bootstrap), bootstrap)
+    there = _partition_counts(create_admin(bootstrap), bootstrap)
     return [name for name in names if name not in there]
 
 
@@ -115,7 +115,7 @@ async def partition_counts(bootstrap: str) -> dict[str, int]:
 
     Raises BrokerSilent, and TopicsMissing unless all of them are there.
     """
-    counts = await asyncio.to_thread(_partition_counts, _admin(bootstrap), bootstrap)
+    counts = await asyncio.to_thread(_partition_counts, create_admin(bootstrap), bootstrap)
     missing = [name for name in TOPICS if name not in counts]
     if missing:
         raise TopicsMissing(
@@ -130,7 +130,7 @@ def log_ends(bootstrap: str) -> dict[tuple[str, int], int]:
     A partition that has no leader yet, as right after its creation, is asked for again. Raises
     BrokerSilent.
     """
-    admin = _admin(bootstrap)
+    admin = create_admin(bootstrap)
     deadline = time.monotonic() + ANSWER_SECONDS_MAX
     while True:
         try:
@@ -154,7 +154,8 @@ def _log_ends(admin: AdminClient, bootstrap: str) -> dict[tuple[str, int], int]:
     }
 
 
-def _admin(bootstrap: str) -> AdminClient:
+def create_admin(bootstrap: str) -> AdminClient:
+    """A client for questions about topics."""
     # Silent: the call that fails says what librdkafka would write to standard error.
     configuration: dict[str, Any] = {
         "bootstrap.servers": bootstrap,

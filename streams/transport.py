@@ -20,12 +20,14 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberAssignment,
     ConsumerProtocolMemberMetadata,
 )
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 
 from projections.batch import Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
-from streams.ends import true_end
+from projections.log_identity import LogMismatch, outside
+from streams.identity import spans
 
 #: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
 #: flight per broker, so partitions that are caught up hold up the others for as long.
@@ -46,6 +48,9 @@ class Assignment(Protocol):
     @property
     def kafka(self) -> str:
         """Bootstrap servers."""
+
+    async def check_log(self) -> None:
+        """Raises LogMismatch unless the log is still the one that the checkpoints are of."""
 
     async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         """Own these partitions and no others; returns the offsets to read from."""
@@ -100,10 +105,6 @@ class Backlog:
                 await self._room.wait()
         except TimeoutError:
             return
-
-
-class LogMismatch(Exception):
-    """The log is not the one that the checkpoints are of."""
 
 
 @dataclass
@@ -184,10 +185,9 @@ class _Thread(driver.AIOKafkaConsumerThread):
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[SameNumberAssignor],
             enable_auto_commit=False,
-            # Between an assignment and the seek to the checkpoints aiokafka may ask for a
-            # position; what it reads there is not handed over. Whether the checkpoints lie in
-            # the log is checked at each seek.
-            auto_offset_reset="earliest",
+            # Where to read is said by the checkpoints alone. An offset that the log does not have
+            # is an error, never a place to go on from.
+            auto_offset_reset="none",
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
@@ -251,8 +251,9 @@ class BatchConsumer(driver.Consumer):
         self._handed = {}
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
         try:
+            await self.assignment_of_worker.check_log()
             offsets = await self.assignment_of_worker.take(places)
-            await self._check_log(offsets)
+            await self._check_offsets(offsets)
         except Exception as error:
             self.assignment_of_worker.fail(error)
             raise
@@ -264,8 +265,8 @@ class BatchConsumer(driver.Consumer):
             result[tp] = offset
         return result
 
-    async def _check_log(self, offsets: Mapping[Partition, int]) -> None:
-        """A checkpoint outside the log means another log: nothing may be skipped or guessed.
+    async def _check_offsets(self, offsets: Mapping[Partition, int]) -> None:
+        """An offset outside the log means another log, or less of it: nothing may be guessed.
 
         Raises:
             LogMismatch: with the facts and the ways out.
@@ -274,21 +275,44 @@ class BatchConsumer(driver.Consumer):
         asked = [aiokafka.TopicPartition(*place) for place in offsets]
         begins = await self._thread.call_thread(consumer.beginning_offsets, asked)
         ends = await self._thread.call_thread(consumer.end_offsets, asked)
-        for place, offset in offsets.items():
-            begin, end = begins.get(place, 0), ends.get(place, 0)
-            if offset > end:
-                end = await true_end(self.assignment_of_worker.kafka, place, end)
-            if not begin <= offset <= end:
-                raise LogMismatch(
-                    f"{place.topic}:{place.partition} has the offsets {begin} to {end}, but the"
-                    f" read models stand at {offset}: this is another log, or it was cut."
-                    " Restore it, or begin with empty databases"
-                )
+        kafka = self.assignment_of_worker.kafka
+        if facts := outside(kafka, offsets, await spans(kafka, offsets, begins, ends)):
+            raise LogMismatch(facts)
+
+    async def _stop_unless_readable(self, offsets: Mapping[Any, int]) -> dict[Any, list[Any]]:
+        try:
+            await self._check_unreadable(offsets)
+        except Exception as error:
+            self.assignment_of_worker.fail(error)
+            raise
+        return {}
+
+    async def _check_unreadable(self, offsets: Mapping[Any, int]) -> None:
+        """The broker has no such offsets: the log was cut or made anew while it was read.
+
+        What aiokafka asked for before the seek to the checkpoints is nobody's. A broker that has
+        just come to lead a partition may know too small an end for a moment: asked again, it
+        has the offset, and reading goes on where it was.
+
+        Raises:
+            LogMismatch: with the facts and the ways out.
+        """
+        asked = {Partition(*tp) for tp in offsets}
+        await self.assignment_of_worker.check_log()
+        await self._check_offsets({p: end for p, end in self._handed.items() if p in asked})
 
     @property
     def generation(self) -> int:
         """Raised at each assignment; a slice of an earlier one is stale."""
         return self._generation_of_takes
+
+    def handed(self, place: Partition) -> int:
+        """The offset up to which records of this assignment were handed over."""
+        return self._handed.get(place, 0)
+
+    def has_room(self, place: Partition) -> bool:
+        """Whether more records of it may be fetched now."""
+        return self._backlog.has_room(place)
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
         """Publish where the slowest projection stands, for tools that show a group's lag."""
@@ -311,7 +335,13 @@ class BatchConsumer(driver.Consumer):
             await backlog.room(ROOM_SECONDS_MAX)
             return {}
         some = len(wanted) < len(active_partitions)
-        found = await self._thread.getmany(wanted, ROOM_SECONDS_MAX if some else timeout)
+        try:
+            found = await self._thread.getmany(wanted, ROOM_SECONDS_MAX if some else timeout)
+        except NoOffsetForPartitionError:
+            # Asked before the seek to the checkpoints, which follows.
+            return {}
+        except OffsetOutOfRangeError as error:
+            return await self._stop_unless_readable(error.args[0])
         if not found:
             return {}
         records, positions, ends = found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 from compose.running import run_until_signalled, set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
 
@@ -47,15 +48,17 @@ def worker(
     async def main(stop: asyncio.Event) -> None:
         await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
 
+    from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
     from projections.projector import Hole
     from projections.store import Unavailable
     from streams.topics import BrokerSilent, TopicsMissing
-    from streams.transport import LogMismatch
 
     try:
         run_until_signalled(main)
-    except (BrokerSilent, Hole, LogMismatch, NotMigrated, TopicsMissing, Unavailable) as error:
+    except LogMismatch as error:
+        raise CommandError(str(error), ExitCode.OTHER_LOG) from None
+    except (BrokerSilent, Hole, NotMigrated, TopicsMissing, Unavailable) as error:
         raise CommandError(str(error)) from None
 
 
@@ -81,20 +84,25 @@ async def run_worker(
     """Build the parts in the order in which data flows, and fold until ``stop`` is set."""
     from projections.catalog import row_projections
     from projections.intake import Intake
+    from projections.postgres.identity import PostgresIdentities
     from projections.postgres.outbox import leading
     from projections.postgres.pool import open_pool
     from projections.postgres.progress import following
     from projections.postgres.store import PostgresIndex, PostgresStore
     from schemas.topics import TOPICS
     from streams.crew import Crew
+    from streams.identity import SameLog
     from streams.relay import relay
     from streams.relay_log import kafka_log
     from streams.topics import partition_counts
     from streams.worker import work
 
     async with AsyncExitStack() as parts:
-        counts = await partition_counts(settings.kafka)
         pool = await parts.enter_async_context(open_pool(settings.postgres, name="streams worker"))
+        # Before the topics are looked for: that one is gone may mean that the log is another one.
+        same_log = SameLog(settings.kafka, PostgresIdentities(pool))
+        await same_log.begin()
+        counts = await partition_counts(settings.kafka)
         progress = await parts.enter_async_context(following(settings.postgres))
         index = await PostgresIndex.open(pool, list(TOPICS))
         intake = Intake(index, counts, settings.tenant)
@@ -110,7 +118,11 @@ async def run_worker(
             _report,
             settings.kafka,
         )
-        tasks = [asyncio.create_task(_mark_ready(crew, ready_file), name="ready")]
+        crew.same_log = same_log
+        tasks = [
+            asyncio.create_task(_mark_ready(crew, ready_file), name="ready"),
+            asyncio.create_task(same_log.watch(crew.fail), name="same log"),
+        ]
         if with_relay:
             publishing = relay(
                 lambda: leading(settings.postgres), lambda: kafka_log(settings.kafka)

@@ -23,6 +23,7 @@ from compose.local import Stack, local_stack
 from compose.local.errors import NotInstalled
 from projections.batch import Batch
 from projections.intake import Intake
+from projections.log_identity import LogMismatch
 from projections.postgres.migrate import migrate
 from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire, open_pool
@@ -36,7 +37,6 @@ from streams.producer import Producer, ProducerSettings
 from streams.relay import relay
 from streams.relay_log import kafka_log
 from streams.topics import ensure, log_ends, partition_counts
-from streams.transport import LogMismatch
 from streams.worker import work
 from tests import totals
 from tests.builders import posted
