@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
-from projections.backoff import wait_seconds
+from projections.backoff import Report, wait_seconds
 from projections.batch import Partition
 from projections.outbox import Name, Owed
 from projections.store import Unavailable
@@ -73,6 +73,7 @@ class DerivedLog(Protocol):
         its end: only what failed and is tried again is published there, rarely.
 
         Raises:
+            LogMismatch: a partition ends before its position.
             Unavailable: the log does not answer.
         """
 
@@ -121,14 +122,23 @@ async def relay(
     open_log: OpenLog,
     clock: Clock = now_utc,
     sleep: Sleep = asyncio.sleep,
-    led: Callable[[], None] = lambda: None,
+    report: Report | None = None,
 ) -> None:
     """Publish until cancelled; lost infrastructure is waited for, visibly.
 
-    ``led`` is called whenever this relay has become the one that publishes.
+    Args:
+        lead: waits for the leadership and holds it for as long as the block lasts.
+        open_log: a session of the log; whoever had one before is fenced.
+        clock: says which timers are due.
+        sleep: takes seconds; used between two attempts.
+        report: is told of each failure, and of the end of the trouble.
+
+    Raises:
+        LogMismatch: the log ends before what the relay has published.
     """
     chance = random.Random()
     attempt = 0
+    me = object()
     while True:
         try:
             # First the leadership, then the log: whoever led before is fenced from here on, so
@@ -137,8 +147,9 @@ async def relay(
                 leader = Leader(outbox, log)
                 await leader.catch_up(PUBLISHED_TOPICS)
                 logger.info("the relay leads")
+                if attempt and report is not None:
+                    report.over(me)
                 attempt = 0
-                led()
                 while True:
                     if not await leader.publish_owed(clock()):
                         await outbox.woken(await _pause(outbox, clock))
@@ -146,6 +157,8 @@ async def relay(
             attempt += 1
             wait = wait_seconds(attempt, chance)
             logger.warning("relay: %s; attempt %d, again in %.1f s", error, attempt, wait)
+            if report is not None:
+                report.lost(me, "publishes what is owed", str(error))
             await sleep(wait)
 
 

@@ -15,10 +15,12 @@ from confluent_kafka import KafkaException, Message, Producer
 
 from projections import dead_letters
 from projections.batch import Partition
+from projections.log_identity import WAYS_OUT, LogMismatch
 from projections.outbox import TIMER_TYPE, Name, Owed
 from projections.store import Unavailable
 from schemas import limits
 from schemas.topics import TOPICS
+from streams.ends import true_end
 from streams.relay import PUBLISHED_TOPICS, Page
 
 TRANSACTIONAL_ID = "streams-relay"
@@ -67,11 +69,45 @@ class KafkaDerivedLog:
             )
             await consumer.start()
             try:
-                await _begin(consumer, topics, positions)
+                await self._begin(consumer, topics, positions)
                 async for page in _pages(consumer):
                     yield page
             finally:
                 await consumer.stop()
+
+    async def _begin(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        topics: Collection[str],
+        positions: Mapping[Partition, int],
+    ) -> None:
+        """Assign the partitions of the topics and seek each to where its reading begins."""
+        cluster = await consumer._client.fetch_all_metadata()
+        places = [
+            aiokafka.TopicPartition(topic, partition)
+            for topic in sorted(topics)
+            for partition in sorted(cluster.partitions_for_topic(topic) or ())
+        ]
+        if not places:
+            return
+        consumer.assign(places)
+        begins = await consumer.beginning_offsets(places)
+        ends = await consumer.end_offsets(places)
+        for place in places:
+            at = positions.get(Partition(*place))
+            if at is None:
+                at = begins[place] if place.topic in PUBLISHED_TOPICS else ends[place]
+            elif at > ends[place]:
+                await self._check(Partition(*place), at, ends[place])
+            consumer.seek(place, max(at, begins[place]))
+
+    async def _check(self, place: Partition, at: int, bound: int) -> None:
+        end = await true_end(self._kafka, place, bound)
+        if at > end:
+            raise LogMismatch(
+                f"at {self._kafka} {place.topic}:{place.partition} ends at {end}, but the relay has"
+                f" published up to {at}: its end was lost, or this is another log. {WAYS_OUT}"
+            )
 
 
 @asynccontextmanager
@@ -154,29 +190,6 @@ def _drop(producer: Producer) -> None:
         producer.abort_transaction(0.1)
     except KafkaException as error:
         logger.debug("nothing to abort: %s", error)
-
-
-async def _begin(
-    consumer: aiokafka.AIOKafkaConsumer,
-    topics: Collection[str],
-    positions: Mapping[Partition, int],
-) -> None:
-    """Assign the partitions of the topics and seek each to where its reading begins."""
-    cluster = await consumer._client.fetch_all_metadata()
-    places = [
-        aiokafka.TopicPartition(topic, partition)
-        for topic in sorted(topics)
-        for partition in sorted(cluster.partitions_for_topic(topic) or ())
-    ]
-    if not places:
-        return
-    consumer.assign(places)
-    begins = await consumer.beginning_offsets(places)
-    ends = await consumer.end_offsets(places)
-    for place in places:
-        first = begins[place] if place.topic in PUBLISHED_TOPICS else ends[place]
-        at = positions.get(Partition(*place))
-        consumer.seek(place, first if at is None else max(at, begins[place]))
 
 
 async def _pages(consumer: aiokafka.AIOKafkaConsumer) -> AsyncIterator[Page]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,10 @@ from projections.rows import Timer
 from schemas.codec import encode
 
 _sql = queries.load("projections.postgres", "outbox.sql")
+
+#: Seconds of silence after which the server takes a leader for gone and lets another one lead. A
+#: leader that has nothing to do looks every few seconds, and one that publishes as often.
+LEADER_SILENT_SECONDS_MAX = 15
 
 #: One key for all relays of an installation: one publishes, the others stand by.
 _LEADER_KEY = 0x72_65_6C_61_79
@@ -119,8 +123,14 @@ class Outbox:
 
 
 @asynccontextmanager
-async def leading(url: str) -> AsyncIterator[Outbox]:
+async def leading(
+    url: str, standing_by: Callable[[], None] = lambda: None
+) -> AsyncIterator[Outbox]:
     """Wait for the leadership among all relays and hold it for as long as the block lasts.
+
+    Args:
+        url: of the database.
+        standing_by: called once the database has answered, before the wait.
 
     Raises:
         Unavailable: the database went away; another may lead now.
@@ -128,12 +138,20 @@ async def leading(url: str) -> AsyncIterator[Outbox]:
     woken = asyncio.Event()
     async with translated():
         connection = await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS_MAX, command_timeout=STATEMENT_SECONDS_MAX
+            url,
+            timeout=CONNECT_SECONDS_MAX,
+            command_timeout=STATEMENT_SECONDS_MAX,
+            server_settings={"application_name": "streams relay", "timezone": "UTC"},
         )
     try:
+        standing_by()
         async with translated():
             # Another leader's death frees the lock; waiting for it is what standing by means.
             await connection.execute("select pg_advisory_lock($1)", _LEADER_KEY, timeout=1 << 20)
+            # A leader that is frozen or cut off would keep the lock for as long as its host
+            # holds the connection. The log fences it when the next one leads.
+            for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+                await connection.execute(f"set {setting} = '{LEADER_SILENT_SECONDS_MAX}s'")
             await connection.add_listener(OUTBOX_CHANNEL, lambda *_: woken.set())
         connection.add_termination_listener(lambda _: woken.set())
         woken.set()

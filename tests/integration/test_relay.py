@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compose.local import Stack
+from compose.local.service import Child
+from compose.processes import Relay
 from projections.batch import Move, Partition
 from projections.postgres.migrate import migrate
 from projections.postgres.outbox import leading
@@ -51,8 +57,11 @@ class Owing:
 
     async def settled(self) -> None:
         """Wait until nothing is owed and no timer is due."""
+        await self.owed_below(1)
+
+    async def owed_below(self, count: int) -> None:
         deadline = asyncio.get_running_loop().time() + SECONDS_MAX
-        while await self._owed():
+        while await self._owed() >= count:
             assert asyncio.get_running_loop().time() < deadline, "something is still owed"
             await asyncio.sleep(0.02)
 
@@ -192,3 +201,67 @@ async def test_two_who_migrate_at_once_do_not_disturb_each_other(database: str) 
     async with open_pool(database) as one, open_pool(database) as two:
         applied = await asyncio.gather(migrate(one), migrate(two))
     assert sorted(map(bool, applied)) == [False, True]
+
+
+@contextmanager
+def relay_process(owing: Owing, folder: Path, name: str) -> Iterator[Child]:
+    """`streams relay` as a process of its own, killed at the end if it still runs."""
+    env = {"STREAMS_KAFKA": owing.kafka, "STREAMS_POSTGRES": owing.url}
+    env |= {"STREAMS_CLICKHOUSE": "http://127.0.0.1:9", "STREAMS_LOCAL_FOLDER": str(folder)}
+    child = Child(Relay(folder, env, name=name), folder)
+    try:
+        yield child
+    finally:
+        if not child.has_ended():
+            os.kill(child.pid, signal.SIGCONT)
+            child.stop(signal.SIGKILL)
+
+
+async def test_a_relay_process_ends_cleanly_when_told_to(owing: Owing, tmp_path: Path) -> None:
+    drafts = skipped(20)
+    await owing.commit(drafts)
+    with relay_process(owing, tmp_path, "relay") as process:
+        await owing.settled()
+        await asyncio.to_thread(process.stop)
+        assert process.exit_code == 0, process.written()
+    found = await owing.published(ids_of(drafts))
+    assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
+
+
+async def test_a_relay_that_slept_too_long_publishes_nothing_more(
+    owing: Owing, tmp_path: Path
+) -> None:
+    """Stopped in the middle of its work, for longer than its transaction and its leadership last.
+
+    Another one leads meanwhile; continued, the first one must find itself fenced.
+    """
+    drafts = [made for user in range(6) for made in skipped(5000, f"usr_{user}")]
+    with (
+        relay_process(owing, tmp_path, "sleeper") as sleeper,
+        relay_process(owing, tmp_path, "other") as other,
+    ):
+        await owing.commit(skipped(1))
+        await owing.settled()
+        await owing.commit(drafts)
+        await owing.owed_below(len(drafts) - 4000)
+        leader, heir = (sleeper, other) if "leads" in sleeper.written() else (other, sleeper)
+        os.kill(leader.pid, signal.SIGSTOP)
+        await owing.settled()
+        assert "leads" in heir.written()
+        os.kill(leader.pid, signal.SIGCONT)
+        more = skipped(100)
+        await owing.commit(more)
+        await owing.settled()
+        await eventually(lambda: "attempt 1" in leader.written())
+    found = [event_of(record) for record in await owing.published(ids_of(drafts + more))]
+    assert Counter(event["id"] for event in found) == Counter(ids_of(drafts + more))
+    for user in {event["userid"] for event in found}:
+        ours = [event["id"] for event in found if event["userid"] == user]
+        assert ours == [made.id for made in drafts + more if made.user_id == user]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + SECONDS_MAX
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.02)
