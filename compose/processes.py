@@ -35,12 +35,12 @@ def environment_of(folder: Path, addresses: Mapping[str, str], partitions: int) 
 
 
 @dataclass
-class Worker:
-    """`streams worker`; ready once it owns partitions."""
+class _Marked:
+    """A process that makes a file once it is at work."""
 
     folder: Path
     env: Mapping[str, str]
-    name: str = "worker"
+    name: str = ""
     url: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
 
@@ -51,11 +51,30 @@ class Worker:
     def prepare(self) -> None:
         self._mark.unlink(missing_ok=True)
 
-    def command(self) -> Command:
-        return _streams(self.env, "worker", "--ready-file", str(self._mark))
-
     def ready(self, pid: int) -> bool:
         return self._mark.exists()
+
+
+@dataclass
+class Worker(_Marked):
+    """`streams worker`; ready once it owns partitions."""
+
+    name: str = "worker"
+    arguments: tuple[str, ...] = ()
+    """More options of `streams worker`."""
+
+    def command(self) -> Command:
+        return _streams(self.env, "worker", "--ready-file", str(self._mark), *self.arguments)
+
+
+@dataclass
+class Relay(_Marked):
+    """`streams relay`, for workers with `--no-relay`; ready once it leads or stands by."""
+
+    name: str = "relay"
+
+    def command(self) -> Command:
+        return _streams(self.env, "relay", "--ready-file", str(self._mark))
 
 
 @dataclass

@@ -103,6 +103,11 @@ class Child:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for the signal that ended it; None while it runs."""
+        return self._process.poll()
+
     def ending(self) -> str:
         """How the process ended, in words."""
         code = self._process.poll()
