@@ -214,8 +214,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
             wanted = sorted(consumer.partitions_for_topic(COMMANDS) or ())
             asked = [aiokafka.TopicPartition(COMMANDS, number) for number in wanted]
             found = await consumer.end_offsets(asked) if asked else {}
+            own = consumer.assignment()
             ends = {
-                Partition(tp.topic, tp.partition): max(end, consumer.highwater(tp) or 0)
+                Partition(tp.topic, tp.partition): max(
+                    end, (consumer.highwater(tp) or 0) if tp in own else 0
+                )
                 for tp, end in found.items()
             }
         return records, positions, ends
