@@ -39,6 +39,21 @@ class Settings(BaseModel):
         limits.partitions_default, ge=1, le=10_000, description="partitions of each topic"
     )
     folder: Path = Field(Path(".local"), description="a folder for files of its own")
+    worker_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that a worker answers on"
+    )
+    worker_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="the port where a worker tells its health; 0 takes any free one",
+    )
+    stall_seconds: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="seconds that a partition may stand still before the worker begins anew",
+    )
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

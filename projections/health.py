@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class Health:
         self._troubles: dict[tuple[str, object], Trouble] = {}
         #: Attempts that failed because something was away, by part.
         self.retries: Counter[str] = Counter()
+        #: How many partitions are owned; None while it is not settled which.
+        self.partitions: int | None = None
+        #: Set while that is settled.
+        self.owning = asyncio.Event()
+        #: How often partitions were assigned.
+        self.assignments = 0
 
     def of(self, part: str) -> Reporter:
         """Through which one part tells its troubles."""

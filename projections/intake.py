@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from projections import dead_letters
-from projections.backoff import Sleep, until_available
+from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, DeadLetter, Partition
 from projections.store import Index
 from schemas.codec import Unreadable, decode_batch
@@ -37,11 +37,13 @@ class Intake:
         partitions: Mapping[str, int],
         tenant: str,
         sleep: Sleep = asyncio.sleep,
+        report: Report | None = None,
     ) -> None:
         self._index = index
         self._partitions = partitions
         self._tenant = tenant
         self._sleep = sleep
+        self._report = report
 
     async def read(
         self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
@@ -93,6 +95,7 @@ class Intake:
             "the index judges",
             lambda: self._index.judge(events, letters, read_at_last),
             self._sleep,
+            self._report,
         )
         return {events[number].position for number in numbers}
 

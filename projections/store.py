@@ -36,7 +36,13 @@ class OtherVersion(Exception):
 
 
 class RowsRefused(Exception):
-    """The store refuses a value of these rows (SQLSTATE classes 22, 23 and 54)."""
+    """The store refuses a value of these rows (SQLSTATE classes 22, 23, 44, 54 and P0)."""
+
+
+class Broken(Exception):
+    """The store refuses what we ask, whatever the values and however often: a right is missing, a
+    function, a login. Somebody must mend it; no event is to blame, and none may become a dead
+    letter for it. The process ends with the message, and a supervisor's new start tries again."""
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,6 @@ class SameLog(Protocol):
         """Raises LogMismatch unless the log is still that one."""
 
 
-class SameLog(Protocol):
-    """Knows which log the checkpoints are of."""
-
-    async def check(self) -> None:
-        """Raises LogMismatch unless the log is still that one."""
-
-
 class Appender(Protocol):
     """A projection that only appends, by larger batches than a lane's (ClickHouse)."""
 
@@ -113,13 +106,9 @@ class Crew:
         self.projections = {projection.name: projection for projection in projections}
         self.appenders = {appender.name: appender for appender in appenders}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        #: Set while partitions are owned, be they none.
-        self.owning = asyncio.Event()
         #: Asked at each assignment, once it is set.
         self.same_log: SameLog | None = None
-        #: Asked at each assignment, once it is set.
-        self.same_log: SameLog | None = None
-        self.takes = 0
+        #: Shared with others that show it, once it is set.
         self.health = Health()
         self._store = store
         self._intake = intake
@@ -131,6 +120,11 @@ class Crew:
         self._appended: dict[str, list[Partition]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._reads: set[asyncio.Task[list[Batch]]] = set()
+
+    @property
+    def owning(self) -> asyncio.Event:
+        """Set while partitions are owned, be they none."""
+        return self.health.owning
 
     def topics_of(self, name: str) -> tuple[str, ...]:
         return (self.projections.get(name) or self.appenders[name]).topics
@@ -171,15 +165,6 @@ class Crew:
         if self.same_log is not None:
             await self.same_log.check()
 
-    async def check_log(self) -> None:
-        """Whether the log is still the one that the checkpoints are of.
-
-        Raises:
-            LogMismatch: it is not.
-        """
-        if self.same_log is not None:
-            await self.same_log.check()
-
     async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         """Own these partitions and no others; returns the offsets to read from.
 
@@ -204,13 +189,15 @@ class Crew:
                 starts[place] = min(offset, starts.get(place, offset))
             self._appended[appender.name] = own
         logger.info("owns %d partitions", len(places))
-        self.takes += 1
+        self.health.partitions = len(places)
+        self.health.assignments += 1
         self.owning.set()
         return starts
 
     async def close(self) -> None:
         """Commit the batches in hand within the grace and let go of all partitions."""
         self.owning.clear()
+        self.health.partitions = None
         lanes = set(self._lanes.values())
         self._lanes, self._appended = {}, {}
         closing = [asyncio.create_task(lane.close()) for lane in lanes]

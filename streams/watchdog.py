@@ -137,7 +137,7 @@ class Watchdog:
         self._checkpoints = checkpoints
         self._health = health
         self._clock = clock
-        self._takes = 0
+        self._assignments = 0
         self._in_a_row = 0
         self._healed_at = 0.0
         self._stuck: dict[tuple[str, Partition], int] = {}
@@ -188,8 +188,8 @@ class Watchdog:
         logger.error("stalled: %s; beginning anew, %d of %d", stall, self._in_a_row, HEALS_MAX)
 
     async def _look(self, crew: Crew, fetching: Fetching) -> None:
-        if crew.takes != self._takes:
-            self._takes = crew.takes
+        if self._health.assignments != self._assignments:
+            self._assignments = self._health.assignments
             self._watch.forget()
         holdings = crew.holdings()
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +19,13 @@ from compose.running import run_until_signalled, set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
 
 if TYPE_CHECKING:
-    from projections.batch import DeadLetter
+    from projections.analytics.gather import Gathered
+    from projections.batch import Batch, DeadLetter
+    from projections.health import Health
     from projections.intake import Intake
-    from streams.crew import Appender
+    from projections.projector import Outcome
+    from streams.crew import Appender, Crew, Waiting
+    from streams.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +42,18 @@ def worker(
     ready_file: Annotated[
         Path | None, typer.Option(help="Made once the worker owns partitions.")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Where /health, /ready and /metrics are; 0 takes any free port."),
+    ] = None,
 ) -> None:
     """Fold events into the read models, until SIGTERM.
 
     Several workers share the partitions; each may run all projections or some.
     """
     set_up_logging()
-    settings = read_settings()
+    given = {} if port is None else {"STREAMS_WORKER_PORT": str(port)}
+    settings = read_settings({**os.environ, **given})
     names = _chosen(only)
 
     async def main(stop: asyncio.Event) -> None:
@@ -51,14 +62,20 @@ def worker(
     from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
     from projections.projector import Hole
-    from projections.store import Unavailable
+    from projections.store import Broken, Unavailable
+    from streams.status import CannotListen
     from streams.topics import BrokerSilent, TopicsMissing
+    from streams.watchdog import Unhealed
 
     try:
         run_until_signalled(main)
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
-    except (BrokerSilent, Hole, NotMigrated, TopicsMissing, Unavailable) as error:
+    except Unhealed as error:
+        raise CommandError(str(error), ExitCode.STALLED) from None
+    except CannotListen as error:
+        raise CommandError(str(error), ExitCode.SETTINGS) from None
+    except (Broken, BrokerSilent, Hole, NotMigrated, TopicsMissing, Unavailable) as error:
         raise CommandError(str(error)) from None
 
 
@@ -82,82 +99,141 @@ async def run_worker(
     ready_file: Path | None = None,
 ) -> None:
     """Build the parts in the order in which data flows, and fold until ``stop`` is set."""
-    from projections.catalog import row_projections
-    from projections.intake import Intake
+    from projections.health import PROGRESS, Health
     from projections.postgres.identity import PostgresIdentities
-    from projections.postgres.outbox import leading
     from projections.postgres.pool import open_pool
-    from projections.postgres.progress import following
-    from projections.postgres.store import PostgresIndex, PostgresStore
-    from schemas.topics import TOPICS
-    from streams.crew import Crew
+    from projections.postgres.progress import checkpoints, following
+    from streams.crew import cancelled
+    from streams.ends import readable_ends
     from streams.identity import SameLog
-    from streams.relay import relay
-    from streams.relay_log import kafka_log
+    from streams.metrics import Metrics
     from streams.topics import partition_counts
-    from streams.worker import work
+    from streams.watchdog import Watch, Watchdog
+    from streams.worker import tend
 
     async with AsyncExitStack() as parts:
+        health, metrics = Health(), Metrics()
         pool = await parts.enter_async_context(open_pool(settings.postgres, name="streams worker"))
+        watchdog = Watchdog(
+            Watch(settings.stall_seconds),
+            partial(readable_ends, settings.kafka),
+            partial(checkpoints, pool),
+            health,
+        )
+        metrics.watch(health, watchdog)
+        await parts.enter_async_context(_status(settings, health, metrics))
         # Before the topics are looked for: that one is gone may mean that the log is another one.
         same_log = SameLog(settings.kafka, PostgresIdentities(pool))
         await same_log.begin()
         counts = await partition_counts(settings.kafka)
-        progress = await parts.enter_async_context(following(settings.postgres))
-        index = await PostgresIndex.open(pool, list(TOPICS))
-        intake = Intake(index, counts, settings.tenant)
-        appenders = []
-        if ANALYTICS in names:
-            appenders.append(await parts.enter_async_context(_analytics(settings, pool, intake)))
-        crew = Crew(
-            [projection for projection in row_projections() if projection.name in names],
-            appenders,
-            PostgresStore(pool),
-            intake,
-            progress,
-            _report,
-            settings.kafka,
+        progress = await parts.enter_async_context(
+            following(settings.postgres, health.of(PROGRESS))
         )
-        crew.same_log = same_log
-        tasks = [
-            asyncio.create_task(_mark_ready(crew, ready_file), name="ready"),
-            asyncio.create_task(same_log.watch(crew.fail), name="same log"),
+        crew_of = await parts.enter_async_context(
+            _crews(settings, names, pool, counts, health, metrics)
+        )
+        crews: list[Crew] = []
+
+        def new_crew() -> Crew:
+            crew = crew_of(progress)
+            crew.health = health
+            crew.same_log = same_log
+            crews[:] = [crew]
+            return crew
+
+        running = [
+            _mark_ready(health, ready_file),
+            same_log.watch(lambda error: crews[0].fail(error)),
+            *([_relay(settings)] if with_relay else []),
         ]
-        if with_relay:
-            publishing = relay(
-                lambda: leading(settings.postgres), lambda: kafka_log(settings.kafka)
-            )
-            tasks.append(asyncio.create_task(publishing, name="relay"))
+        tasks = [asyncio.create_task(each) for each in running]
         try:
-            await work(crew, settings.folder / "faust", stop)
+            await tend(new_crew, settings.folder / "faust", stop, watchdog)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
 
 
 @asynccontextmanager
-async def _analytics(settings: Settings, pool: Any, intake: Intake) -> AsyncIterator[Appender]:
+async def _status(settings: Settings, health: Health, metrics: Metrics) -> AsyncIterator[None]:
+    """What the worker says of itself over HTTP, if a port is set."""
+    from streams.status import serving
+
+    if settings.worker_port is None:
+        yield
+        return
+    async with serving(health, metrics, settings.worker_host, settings.worker_port) as url:
+        typer.echo(f"status at {url}", err=True)
+        yield
+
+
+@asynccontextmanager
+async def _crews(
+    settings: Settings,
+    names: Sequence[str],
+    pool: Any,
+    counts: Mapping[str, int],
+    health: Health,
+    metrics: Metrics,
+) -> AsyncIterator[Callable[[Waiting], Crew]]:
+    """The way to make a crew, again and again, of parts that last."""
+    from projections.catalog import row_projections
+    from projections.health import INDEX
+    from projections.postgres.store import PostgresIndex
+    from schemas.topics import TOPICS
+    from streams.crew import Crew
+    from streams.metrics import MeasuredIntake, MeasuredStore
+
+    def report(name: str) -> Callable[[Any, Outcome], None]:
+        def applied(_batches: Any, outcome: Outcome) -> None:
+            metrics.applied(name, outcome)
+            _say_refused(name, outcome.dead_letters)
+
+        return applied
+
+    index = await PostgresIndex.open(pool, list(TOPICS))
+    intake = MeasuredIntake(metrics, index, counts, settings.tenant, report=health.of(INDEX))
+    projections = [each for each in row_projections() if each.name in names]
+    store = MeasuredStore(pool, metrics)
+    async with AsyncExitStack() as parts:
+        appenders: list[Appender] = []
+        if ANALYTICS in names:
+            analytics = _analytics(settings, pool, intake, health, metrics)
+            appenders.append(await parts.enter_async_context(analytics))
+        yield lambda progress: Crew(
+            projections, appenders, store, intake, progress, report, settings.kafka
+        )
+
+
+@asynccontextmanager
+async def _analytics(
+    settings: Settings, pool: Any, intake: Intake, health: Health, metrics: Metrics
+) -> AsyncIterator[Appender]:
     from projections.analytics.appender import Analytics
     from projections.clickhouse.client import open_client
     from projections.clickhouse.store import ClickHouseStore
-    from projections.postgres.flushes import PostgresFlushLog
+    from streams.metrics import MeasuredFlushLog
     from streams.reread import Rereader
 
+    def gathered(batch: Batch, found: Gathered) -> None:
+        metrics.gathered(batch, found)
+        _say_refused(ANALYTICS, found.letters)
+
     async with open_client(settings.clickhouse, name="streams worker") as client:
-        reread = Rereader(settings.kafka, intake)
-        yield Analytics(ClickHouseStore(client), PostgresFlushLog(pool), reread, _report_gathered)
+        yield Analytics(
+            ClickHouseStore(client),
+            MeasuredFlushLog(pool, metrics),
+            Rereader(settings.kafka, intake),
+            gathered,
+            report=health.of(ANALYTICS),
+        )
 
 
-def _report_gathered(_batch: Any, gathered: Any) -> None:
-    _say_refused(ANALYTICS, gathered.letters)
+async def _relay(settings: Settings) -> None:
+    from projections.postgres.outbox import leading
+    from streams.relay import relay
+    from streams.relay_log import kafka_log
 
-
-def _report(name: str) -> Callable[[Any, Any], None]:
-    def applied(_batches: Any, outcome: Any) -> None:
-        _say_refused(name, outcome.dead_letters)
-
-    return applied
+    await relay(lambda: leading(settings.postgres), lambda: kafka_log(settings.kafka))
 
 
 def _say_refused(name: str, letters: Sequence[DeadLetter]) -> None:
@@ -165,8 +241,8 @@ def _say_refused(name: str, letters: Sequence[DeadLetter]) -> None:
         logger.warning("%s refused %s: %s", name, letter.position, letter.reason)
 
 
-async def _mark_ready(crew: Any, ready_file: Path | None) -> None:
-    await crew.owning.wait()
+async def _mark_ready(health: Health, ready_file: Path | None) -> None:
+    await health.owning.wait()
     logger.info("ready")
     if ready_file is not None:
         await asyncio.to_thread(ready_file.touch)

@@ -10,7 +10,7 @@ import aiohttp
 import clickhouse_connect
 from clickhouse_connect.driver import exceptions
 
-from projections.store import RowsRefused, Unavailable
+from projections.store import Broken, RowsRefused, Unavailable
 
 #: Seconds until a connection attempt, and until a statement, is given up as hanging.
 CONNECT_SECONDS_MAX = 5
@@ -59,7 +59,7 @@ async def translated() -> AsyncIterator[None]:
         if error.code in _DATA_CODES:
             raise RowsRefused(str(error)) from error
         if error.code in _OURS or isinstance(error, exceptions.ProgrammingError):
-            raise
+            raise Broken(f"ClickHouse refuses: {error}") from error
         raise Unavailable(f"ClickHouse: {error}") from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable(f"ClickHouse does not answer: {error or type(error).__name__}") from error

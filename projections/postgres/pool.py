@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-from projections.store import RowsRefused, Unavailable
+from projections.store import Broken, RowsRefused, Unavailable
 
 #: Seconds until a connection attempt, and until a statement, is given up as hanging.
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
 
-#: SQLSTATE classes of values that will be refused again however often they are sent: data,
-#: constraints, and limits of the program, such as a key too long for an index.
-_DATA_CLASSES = ("22", "23", "54")
+#: Seconds that connections get for their farewell.
+CLOSE_SECONDS_MAX = 1.0
 
-#: SQLSTATE classes that speak of the server's state: connection, rollback by concurrency,
-#: resources, operator intervention, system error, read-only transaction (25006).
-_TRANSIENT = ("08", "40", "53", "57", "58", "25006", "55P03")
+#: SQLSTATE classes of values that will be refused again however often they are sent: data,
+#: constraints, a view's check, limits of the program such as a key too long for an index, and what
+#: a trigger raises without naming a class.
+_DATA_CLASSES = ("22", "23", "44", "54", "P0")
+
+#: SQLSTATE classes that speak of the server's state, which passes: connection, rollback by
+#: concurrency, resources, objects in use or locked, operator intervention, system error, a snapshot
+#: too old, configuration file, internal error; a read-only transaction (25006: a standby, or an
+#: operator's default) and one that was ended for being idle or long (25P03, 25P04).
+_TRANSIENT = ("08", "40", "53", "55", "57", "58", "72", "F0", "XX", "25006", "25P03", "25P04")
 
 #: SQLSTATEs of a table or column that is not there.
 _NOT_MIGRATED = ("42P01", "42703")
@@ -29,7 +36,7 @@ Pool = Any
 Connection = Any
 
 
-class NotMigrated(Exception):
+class NotMigrated(Broken):
     """The database is not what this version needs; `streams migrate` brings it there."""
 
 
@@ -52,7 +59,12 @@ async def open_pool(url: str, *, size_max: int = 10, name: str = "streams") -> A
     try:
         yield pool
     finally:
-        await pool.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await pool.close()
+        except TimeoutError:
+            # A server that hangs would be waited for in good faith, and for ever.
+            pool.terminate()
 
 
 @asynccontextmanager
@@ -62,6 +74,7 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
     Raises:
         Unavailable: the database does not answer or can't write now.
         RowsRefused: a value is not acceptable to it.
+        Broken: it refuses the statement itself.
     """
     async with translated(), pool.acquire() as connection:
         yield connection
@@ -72,16 +85,23 @@ async def translated() -> AsyncIterator[None]:
     """Errors of the driver become ours, named by what can be done about them."""
     try:
         yield
+    except (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError) as error:
+        # Tables were altered under a connection that knows them; it has learnt it by now.
+        raise Unavailable(f"PostgreSQL: {error}") from error
     except asyncpg.PostgresError as error:
-        state = error.sqlstate or ""
-        if state.startswith(_DATA_CLASSES):
-            raise RowsRefused(str(error)) from error
-        if state in _NOT_MIGRATED:
-            raise NotMigrated(f"{error}; `streams migrate` brings the database up") from error
-        if state.startswith(_TRANSIENT):
-            raise Unavailable(f"PostgreSQL: {error}") from error
-        raise
+        raise _of_state(error) from error
     except asyncpg.DataError as error:
         raise RowsRefused(str(error)) from error
     except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise Unavailable(f"PostgreSQL does not answer: {error or type(error).__name__}") from error
+
+
+def _of_state(error: asyncpg.PostgresError) -> Exception:
+    state = error.sqlstate or ""
+    if state.startswith(_DATA_CLASSES):
+        return RowsRefused(str(error))
+    if state in _NOT_MIGRATED:
+        return NotMigrated(f"{error}; `streams migrate` brings the database up")
+    if state.startswith(_TRANSIENT):
+        return Unavailable(f"PostgreSQL: {error} ({state})")
+    return Broken(f"PostgreSQL refuses: {error} ({state})")
