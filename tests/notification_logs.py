@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.codec import RawRecord, Unreadable, decode_batch
 from schemas.envelope import Draft, Event, key_of, topic_of
+from schemas.instants import milliseconds
 from schemas.topics import partition_of
 from tests.builders import T0, draft, record_of
 
@@ -28,22 +29,25 @@ TOPICS = (
 
 @dataclass
 class Log:
-    """A log that grows: records in the order of appending, one second apart."""
+    """A log that grows: records in the order of appending.
+
+    ``gap`` says how many milliseconds lie between two of them, ``between`` is called when a
+    command has asked for the ends and is about to be appended.
+    """
 
     records: list[RawRecord] = field(default_factory=list)
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    gap: Callable[[], int] = lambda: 1000
+    between: Callable[[], None] = lambda: None
+    clock: datetime = T0 + timedelta(hours=4)
 
     def append(self, made: Draft) -> RawRecord:
         partition = partition_of(key_of(made), PARTITIONS)
         place = (topic_of(made).name, partition)
         offset = self.ends.get(place, 0)
         self.ends[place] = offset + 1
-        record = record_of(
-            made,
-            offset,
-            partition=partition,
-            ingested=T0 + timedelta(hours=4, seconds=len(self.records)),
-        )
+        self.clock += timedelta(milliseconds=self.gap())
+        record = record_of(made, offset, partition=partition, ingested=self.clock)
         self.records.append(record)
         return record
 
@@ -85,15 +89,31 @@ def build(log: Log, step: Mapping[str, Any], number: int) -> None:
         if sources:
             _repeat(log, sources[step["pick"] % len(sources)])
         return
-    log.append(_draft(log, step, number))
+    made = _draft(log, step, number)
+    if topic_of(made).name == "app.commands":
+        log.between()
+    log.append(made)
+
+
+def hurried(log: Log, history: Sequence[Mapping[str, Any]], chance: Random) -> Log:
+    """The log, in which others append while a command is on its way, some in one millisecond."""
+    sources = [step for step in history if step["what"] not in ("preferences", "read_all")]
+
+    def between() -> None:
+        for _ in range(chance.choice([0, 1, 3]) if sources else 0):
+            build(log, chance.choice(sources), 1_000_000 + len(log.records))
+
+    log.between = between
+    log.gap = lambda: chance.choice([0, 0, 1, 1000])
+    return log
 
 
 def _repeat(log: Log, record: RawRecord) -> None:
     place = (record.topic, record.partition)
     offset = log.ends[place]
     log.ends[place] = offset + 1
-    stamp = log.records[-1].timestamp + 1000
-    log.records.append(record._replace(offset=offset, timestamp=stamp))
+    log.clock += timedelta(milliseconds=log.gap())
+    log.records.append(record._replace(offset=offset, timestamp=milliseconds(log.clock)))
 
 
 def _draft(log: Log, step: Mapping[str, Any], number: int) -> Draft:

@@ -271,12 +271,8 @@ def _preferences(commands: list[dict[str, Any]], entry: dict[str, Any]) -> dict[
     place = f"{entry['topic']}:{entry['partition']}"
     for command in commands:  # in the order of the commands
         event = command["event"]
-        begin = event["data"].get("effective", {}).get(place)
-        if (
-            begin <= entry["offset"]
-            if begin is not None
-            else (command["timestamp"] <= entry["timestamp"])
-        ):
+        begin = event["data"].get("effective", {}).get(place, 0)
+        if command["timestamp"] < entry["timestamp"] and entry["offset"] >= begin:
             in_force = event["data"]["preferences"]
     return in_force
 

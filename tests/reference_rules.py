@@ -261,10 +261,8 @@ def begin(entry: Entry) -> tuple[dict[str, int], datetime]:
 def newest(versions: list[Version], entry: Entry) -> Version | None:
     place = f"{entry.topic}:{entry.partition}"
     for version in reversed(versions):
-        if place in version.effective:
-            if version.effective[place] <= entry.offset:
-                return version
-        elif version.ingested_at <= entry.ingested_at:
+        appended_before = version.ingested_at < entry.ingested_at
+        if appended_before and entry.offset >= version.effective.get(place, 0):
             return version
     return None
 

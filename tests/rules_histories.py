@@ -31,6 +31,18 @@ def history(chance: Random, length: int) -> list[Step]:
     return first + [step(chance) for _ in range(length)]
 
 
+def hurried(log: Log, chance: Random) -> Log:
+    """The log, in which others append while a command is on its way, some in one millisecond."""
+
+    def between(log: Log) -> None:
+        for _ in range(chance.choice([0, 1, 3])):
+            chance.choice([post, price])(chance)(log)
+
+    log.between = between
+    log.step = lambda: chance.choice([0, 0, 1, 10])
+    return log
+
+
 def step(chance: Random) -> Step:
     kinds = {
         post: 10,

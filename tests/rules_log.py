@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from projections.rules.definition import bearing_topics, parse
 from projections.rules.projection import Rules
 from schemas.codec import RawRecord, Unreadable, decode_record
 from schemas.envelope import Draft, Event
+from schemas.instants import milliseconds
 from schemas.topics import partition_of
 from tests.builders import T0, draft, record_of
 from tests.reference_rules import Entry
@@ -60,9 +61,13 @@ class Log:
         self.definitions: dict[tuple[str, str], dict[str, Any]] = {}
         #: Later than all event times: everything may be late.
         self.clock: datetime = T0 + timedelta(days=7)
+        #: Called when a command has asked for the ends and is about to be appended.
+        self.between: Callable[[Log], None] = lambda _: None
+        #: Milliseconds from one record to the next.
+        self.step: Callable[[], int] = lambda: 10
 
     def append(self, made: Draft) -> Event:
-        self.clock += timedelta(milliseconds=10)
+        self.clock += timedelta(milliseconds=self.step())
         record = record_of(made, partitions=PARTITIONS, ingested=self.clock)
         place = (record.topic, record.partition)
         record = record._replace(offset=self.ends.get(place, 0))
@@ -95,11 +100,13 @@ class Log:
             "effective": self.ends_of(bearing) if effective else {},
         }
         type = "app.rule.changed" if before else "app.rule.created"
+        self.between(self)
         return self.append(draft(type, data, user=user, time=self.clock, **rest))
 
     def delete(self, rule: str, *, user: str = "usr_17", effective: bool = True) -> Event:
         bearing = bearing_topics(self.definitions[user, rule], user)
         data = {"rule": rule, "effective": self.ends_of(bearing) if effective else {}}
+        self.between(self)
         return self.append(draft("app.rule.deleted", data, user=user, time=self.clock))
 
     def prefer(self, zone: str, *, user: str = "usr_17", effective: bool = True) -> Event:
@@ -108,6 +115,7 @@ class Log:
             "preferences": {"timezone": zone},
             "effective": self.ends_of(bearing) if effective else {},
         }
+        self.between(self)
         return self.append(draft("app.preferences.changed", data, user=user, time=self.clock))
 
     def ends_of(self, bearing: Iterable[tuple[str, str]]) -> dict[str, int]:
@@ -118,8 +126,8 @@ class Log:
         """A producer sends an event again: the same source and id at a later offset."""
         record = self.records[number % len(self.records)]
         place = (record.topic, record.partition)
-        self.clock += timedelta(milliseconds=10)
-        again = record._replace(offset=self.ends[place])
+        self.clock += timedelta(milliseconds=self.step())
+        again = record._replace(offset=self.ends[place], timestamp=milliseconds(self.clock))
         self.ends[place] += 1
         event = decode_record(again)
         assert isinstance(event, Event)

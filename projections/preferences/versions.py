@@ -101,14 +101,14 @@ class PreferencesVersion(Row, frozen=True):
 def in_force(versions: Sequence[C], event: Event) -> C | None:
     """The latest of ``versions`` (in the order of commands) that began before the event.
 
-    A command says at which offset of the event's partition it begins; where it doesn't, the
-    records' timestamps decide.
+    A command begins after the moment at which it was appended, and not before the offset that it
+    names for the event's partition. That offset alone would not do: an event that came between
+    the question for it and the command may have been folded without the command.
     """
     topic, partition, offset = event.position
     place = f"{topic}:{partition}"
     for version in reversed(versions):
-        begin = version.effective.get(place)
-        if begin <= offset if begin is not None else version.ingested_at <= event.ingested_at:
+        if version.effective.get(place, 0) <= offset and version.ingested_at < event.ingested_at:
             return version
     return None
 

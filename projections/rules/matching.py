@@ -26,12 +26,16 @@ def watch_of_symbol(symbol: str) -> str:
 
 
 def applies(begin: Begin, event: Event) -> bool:
-    """Whether a command is in effect for an event: by offset if it names the event's partition,
-    else by the moments at which both were appended."""
+    """Whether a command is in effect for an event: one that was appended after it and, where the
+    command names the event's partition, from that offset on.
+
+    Both are needed. The offset is from before the command was appended: an event in between may
+    have been folded without it, and must be so in every rebuild.
+    """
+    if event.ingested_at <= begin.ingested_at:
+        return False
     offset = begin.effective.get(f"{event.position.topic}:{event.position.partition}")
-    if offset is not None:
-        return event.position.offset >= offset
-    return event.ingested_at >= begin.ingested_at
+    return offset is None or event.position.offset >= offset
 
 
 def in_force(begin: Begin, until: Iterable[Begin], event: Event) -> bool:

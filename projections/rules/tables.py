@@ -15,8 +15,8 @@ from projections.tables import Row, Table
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """From where a command applies: an offset for each ``topic:partition`` that it names, and for
-    all others the moment at which it was appended."""
+    """From where a command applies: after the moment at which it was appended, and not before the
+    offset of a ``topic:partition`` that it names."""
 
     effective: Mapping[str, int]
     ingested_at: datetime

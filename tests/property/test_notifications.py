@@ -15,7 +15,7 @@ from projections.notifications.tables import FURTHER_EVENTS, NOTIFICATIONS, TABL
 from schemas.codec import encode
 from schemas.envelope import Event
 from tests.builders import draft
-from tests.notification_logs import PARTITIONS, TOPICS, Log, build, steps
+from tests.notification_logs import PARTITIONS, TOPICS, Log, build, hurried, steps
 from tests.reference_notifications import entries_of, notifications_of, raised_of
 
 COMMANDS = "app.commands"
@@ -35,7 +35,7 @@ async def test_any_batch_split_and_any_order_of_topics_give_the_same(seed: int, 
 
 async def with_timers(history: Sequence[dict[str, Any]], chance: random.Random) -> Log:
     """The log of a history in which, now and then, timers that were set have fired."""
-    log = Log()
+    log = hurried(Log(), history, chance)
     for number, step in enumerate(history):
         build(log, step, number)
         if chance.random() < 0.1:

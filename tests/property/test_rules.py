@@ -15,7 +15,7 @@ from projections.notifications.amounts import shown
 from projections.rules.tables import EXECUTIONS, TABLES
 from schemas.codec import encode
 from tests.reference_rules import Reference
-from tests.rules_histories import history
+from tests.rules_histories import history, hurried
 from tests.rules_log import Log, commands_first, live, refold, shuffled
 
 seeds = st.integers(0, 1_000_000).map(Random)
@@ -24,7 +24,7 @@ seeds = st.integers(0, 1_000_000).map(Random)
 @settings(max_examples=30, deadline=None)
 @given(seeds, st.integers(0, 80))
 def test_any_batches_and_any_order_of_topics_give_the_same(chance: Random, length: int) -> None:
-    log = Log()
+    log = hurried(Log(), chance)
     one_by_one = asyncio.run(live(log, history(chance, length)))
     for batches in (shuffled(log, chance), shuffled(log, chance), commands_first(log)):
         assert state(asyncio.run(refold(batches))) == state(one_by_one)
@@ -33,7 +33,7 @@ def test_any_batches_and_any_order_of_topics_give_the_same(chance: Random, lengt
 @settings(max_examples=50, deadline=None)
 @given(seeds, st.integers(0, 80))
 def test_it_is_what_the_reference_says(chance: Random, length: int) -> None:
-    log = Log()
+    log = hurried(Log(), chance)
     store = asyncio.run(live(log, history(chance, length)))
     reference = Reference(log.entries(), shown)
     assert in_order(executions_of(store)) == in_order(reference.executions)

@@ -129,14 +129,15 @@ def begin(offset: int | None, seconds: float = 0) -> Begin:
     return Begin(effective, T0 + timedelta(seconds=seconds))
 
 
-def test_a_version_begins_at_an_offset_or_else_at_a_moment() -> None:
+def test_a_version_begins_after_its_command_and_not_before_its_offset() -> None:
     event = event_of(posted(), partitions=1)
-    assert in_force(begin(0, 99), (), event)
+    assert in_force(begin(0, -0.001), (), event)
+    assert not in_force(begin(0, 0), (), event)
     assert not in_force(begin(1, -99), (), event)
-    assert in_force(begin(None, 0), (), event)
-    assert not in_force(begin(None, 0.001), (), event)
-    assert not in_force(begin(0), (begin(5), begin(None, -1)), event)
-    assert in_force(begin(0), (begin(5), begin(None, 1)), event)
+    assert in_force(begin(None, -0.001), (), event)
+    assert not in_force(begin(None, 0), (), event)
+    assert not in_force(begin(0, -2), (begin(5, -1), begin(None, -1)), event)
+    assert in_force(begin(0, -2), (begin(5, -1), begin(None, 1)), event)
 
 
 def test_what_precedes_is_in_effect_wherever_the_other_is() -> None:
