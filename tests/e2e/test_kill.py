@@ -14,14 +14,11 @@ import clickhouse_connect
 import pytest
 
 from projections.catalog import row_projections
-from projections.memory import MemoryIndex, MemoryStore, apply_to
-from projections.projection import Projection
-from projections.projector import Projector
 from projections.tables import Table
-from schemas.codec import RawRecord, decode_batch
-from schemas.envelope import Event, idempotency_key
-from schemas.limits import partitions_embedded
+from schemas.codec import RawRecord
+from schemas.envelope import idempotency_key
 from schemas.topics import TOPICS
+from tests import recomputed
 from tests.e2e.conftest import send_simulation
 from tests.e2e.system import System, await_true, event_of, whole_system
 
@@ -76,40 +73,19 @@ def test_every_table_of_postgres_is_what_the_log_says(
     survived: System, log: list[RawRecord]
 ) -> None:
     for projection in row_projections():
-        expected = asyncio.run(refolded(projection, log))
+        expected = asyncio.run(recomputed.refolded(projection, log))
         for table in projection.tables:
             found = asyncio.run(rows_of(survived, table))
-            wanted = {table.key_of(row): row for row in expected.table(table)}
+            wanted = {table.key_of(row): row for row in expected.store.table(table)}
             assert found == wanted, (projection.name, table.name)
 
 
-async def refolded(projection: Projection, log: list[RawRecord]) -> MemoryStore:
-    """The log folded in memory: commands first, one partition after the other, whole."""
-    counts = dict.fromkeys(TOPICS, partitions_embedded)
-    events = [e for e in decode_batch(log, partitions=counts) if isinstance(e, Event)]
-    places: dict[tuple[str, int], list[Event]] = {}
-    for event in events:
-        places.setdefault(event.position[:2], []).append(event)
-    store, index = MemoryStore(), MemoryIndex()
-    projector = Projector(projection, store)
-    order = sorted(places, key=lambda place: (place[0] != "app.commands", place))
-    for place in order:
-        if place[0] in projection.topics:
-            await apply_to(projector, places[place], index)
-    return store
-
-
 async def rows_of(system: System, table: Table[Any]) -> dict[Any, Any]:
-    from projections.postgres import statements
-
     connection = await asyncpg.connect(system.stack.postgres)
     try:
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        records = await connection.fetch(f"select {columns} from {table.name}")
+        return await recomputed.rows_of(connection, table)
     finally:
         await connection.close()
-    rows = [statements.row_of(table, record) for record in records]
-    return {table.key_of(row): row for row in rows}
 
 
 def test_first_positions_are_those_of_the_log(survived: System, log: list[RawRecord]) -> None:
@@ -178,7 +154,7 @@ def test_derived_topics_hold_what_the_log_says(survived: System, log: list[RawRe
     ids = {event_of(record)["id"] for record in log if TOPICS[record.topic].derived}
     expected: set[str] = set()
     for projection in row_projections():
-        store = asyncio.run(refolded(projection, log))
-        expected |= {made.id for made in store.derived}
+        again = asyncio.run(recomputed.refolded(projection, log))
+        expected |= {made.id for made in again.store.derived}
     assert ids
     assert expected == ids

@@ -10,7 +10,7 @@ import pytest
 from schemas.codec import RawRecord
 from tests import reference_funnel, reference_net_worth, reference_notifications
 from tests.e2e.system import System, event_of
-from tests.reference_funnel import Fact
+from tests.recomputed import facts_of
 from tests.reference_net_worth import Logged
 
 #: Folding the history is the fixture's, and a slow machine takes minutes for it.
@@ -68,7 +68,7 @@ def test_funnels_agree(simulated: System, logged: list[Logged], name: str) -> No
     told = simulated.get(
         f"/api/analytics/funnel/{name}", "ana", "analyst", **{"from": str(start), "to": str(to)}
     )
-    again = reference_funnel.funnel(definition, facts(logged), start, to)
+    again = reference_funnel.funnel(definition, facts_of(logged), start, to)
     assert told["people"] > 0
     assert told["people"] == again["people"]
     for mine, theirs in zip(told["steps"], again["steps"], strict=True):
@@ -78,29 +78,6 @@ def test_funnels_agree(simulated: System, logged: list[Logged], name: str) -> No
                 mine,
                 theirs,
             )
-
-
-def facts(logged: list[Logged]) -> list[Fact]:
-    seen = set()
-    found = []
-    for entry in logged:
-        event = entry.event
-        if (event["source"], event["id"]) in seen:
-            continue
-        seen.add((event["source"], event["id"]))
-        moment = datetime.fromisoformat(event["time"])
-        found.append(
-            Fact(
-                round(moment.timestamp() * 1000),
-                entry.topic,
-                entry.partition,
-                entry.offset,
-                event["type"].rpartition(".v")[0],
-                event["data"],
-                event.get("userid"),
-            )
-        )
-    return found
 
 
 def test_notifications_agree(simulated: System, log: list[RawRecord]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from schemas.instants import from_milliseconds
 from streams.producer import ProducerSettings, SyncProducer
 from tests.builders import opened, posted, tick
 from tests.e2e.system import System, whole_system
+from tests.recomputed import execution_item, without_ids
 from tests.reference_rules import Entry, Reference
 from tests.rules_log import SAVE_A_FIFTH
 
@@ -61,8 +61,8 @@ def test_executions_are_those_that_the_log_says(system: System) -> None:
     for user in (ALICE, BOB):
         page = system.get("/api/auto-actions/executions", user, limit=200)
         assert page["next"] is None
-        assert in_order(map(plain, page["items"])) == in_order(
-            wanted(one) for one in reference.executions if one["user"] == user
+        assert in_order(map(without_ids, page["items"])) == in_order(
+            execution_item(one) for one in reference.executions if one["user"] == user
         )
     outcomes = [one["reason"] or one["outcome"] for one in reference.executions]
     assert sorted(outcomes) == ["paused"] + ["triggered"] * 6
@@ -123,28 +123,6 @@ def entries(system: System) -> list[Entry]:
         for record in system.log()
         if record.topic != "dead-letters"
     ]
-
-
-def plain(item: dict[str, Any]) -> dict[str, Any]:
-    actions = [
-        {name: value for name, value in action.items() if name != "action"}
-        for action in item["actions"]
-    ]
-    return {**item, "id": "", "actions": actions}
-
-
-def wanted(one: dict[str, Any]) -> dict[str, Any]:
-    time: datetime = one["time"]
-    return {
-        "id": "",
-        "ruleId": one["rule"],
-        "ruleVersion": one["version"],
-        "event": one["event"],
-        "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "outcome": one["outcome"],
-        "reason": one["reason"],
-        "actions": one["actions"],
-    }
 
 
 def in_order(items: Any) -> list[Any]:
