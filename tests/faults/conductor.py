@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from tests.faults.harm import Harm
@@ -21,7 +21,7 @@ PEACE_SECONDS = 3.0
 END_SECONDS_MAX = 60.0
 
 T = TypeVar("T")
-Compare = Callable[[Target], Awaitable[list[str]]]
+Compare = Callable[[Target], Coroutine[Any, Any, list[str]]]
 
 
 class Conductor:
@@ -122,9 +122,10 @@ class Conductor:
     ) -> T:
         """What it gives, unless one of the watched or a supervisor ends first."""
         task = asyncio.create_task(what)
-        others: list[asyncio.Future[None]] = [*watched, self._programs.broken]
+        others: list[asyncio.Future[Any]] = [*watched, self._programs.broken]
+        ends: list[asyncio.Future[Any]] = [task, *others]
         try:
-            await asyncio.wait([task, *others], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for other in others:
                 if other.done():
                     other.result()

@@ -75,7 +75,7 @@ class Harm:
     def _subject(self, fault: Fault) -> Subject:
         if fault.target in self._servers:
             return self._servers[fault.target]
-        names = self._programs.names(fault.target) or self._programs.names("worker")
+        names = self._programs.names(fault.target)
         return self._programs[names[fault.pick % len(names)]]
 
     async def _kill(self, subject: Subject, length: float) -> str:
@@ -124,7 +124,9 @@ class Harm:
         """Postgres may be away just now: the setting is for when it is back."""
         try:
             async with asyncio.timeout(SETTING_SECONDS_MAX):
-                while not await self._try_read_only(value):
+                while True:
+                    if await self._try_read_only(value):
+                        return
                     await asyncio.sleep(AGAIN_SECONDS)
         except TimeoutError as error:
             raise Broken("Postgres does not take a change of its settings") from error

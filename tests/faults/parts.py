@@ -59,8 +59,11 @@ class Witness(Protocol):
     """Reads all the while and holds the system to one of its promises."""
 
     name: str
-    #: What it has seen to hold, so often.
-    observations: int
+
+    @property
+    def observations(self) -> int:
+        """How often it has seen its promise to hold."""
+        ...
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until ``stop`` is set; lost connections are normal, and tried again.
