@@ -23,12 +23,14 @@ from projections.net_worth.tables import (
     FIXINGS,
     POSITIONS,
     PRICES,
+    TABLES,
     Account,
     Balance,
 )
 from projections.net_worth.valuation import value
 from projections.postgres import queries
 from projections.postgres.pool import Connection, translated
+from projections.postgres.reading import one_state
 from projections.postgres.statements import row_of
 from projections.tables import Row, Table
 from schemas.instants import END
@@ -63,10 +65,7 @@ async def net_worth(
         Invalid: the currency is not an active ISO 4217 code.
         Unavailable: the database does not answer.
     """
-    async with (
-        translated(),
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
+    async with one_state(connection, TABLES):
         accounts = await _rows(connection, ACCOUNTS, "accounts", user_id)
         balances = await _rows(connection, BALANCES, "balances", user_id)
         held = await _held(connection, user_id, as_of)

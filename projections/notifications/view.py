@@ -11,6 +11,8 @@ from uuid import UUID
 
 from projections.postgres import queries
 from projections.postgres.pool import Connection
+from projections.postgres.reading import one_state
+from projections.notifications.tables import TABLES
 from projections.preferences.view import preferences, preferred_currency, preferred_zone
 from schemas.errors import Invalid
 from schemas.instants import from_milliseconds, milliseconds, rfc3339
@@ -47,23 +49,25 @@ async def notifications(
         Invalid: the cursor is not one that an earlier page gave.
     """
     after_time, after_id = _parse(cursor) if cursor else (None, None)
-    rows = await connection.fetch(
-        _sql["notifications"],
-        user_id,
-        now,
-        category,
-        priority,
-        unread,
-        after_time,
-        after_id,
-        limit + 1,
-        None,
-    )
+    async with one_state(connection, TABLES):
+        rows = await connection.fetch(
+            _sql["notifications"],
+            user_id,
+            now,
+            category,
+            priority,
+            unread,
+            after_time,
+            after_id,
+            limit + 1,
+            None,
+        )
+        in_all = await connection.fetchval(_sql["unread"], user_id, now)
     page = rows[:limit]
     return {
         "items": [_item(row) for row in page],
         "next": _cursor(page[-1]) if len(rows) > limit else None,
-        "unread": await connection.fetchval(_sql["unread"], user_id, now),
+        "unread": in_all,
     }
 
 

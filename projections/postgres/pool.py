@@ -41,7 +41,9 @@ class NotMigrated(Broken):
 
 
 @asynccontextmanager
-async def open_pool(url: str, *, size_max: int = 10, name: str = "streams") -> AsyncIterator[Pool]:
+async def open_pool(
+    url: str, *, size_max: int = 10, name: str = "streams", search_path: str = "public"
+) -> AsyncIterator[Pool]:
     """A pool of connections to the database at ``url``; closed when the block ends.
 
     Raises:
@@ -54,7 +56,11 @@ async def open_pool(url: str, *, size_max: int = 10, name: str = "streams") -> A
             max_size=size_max,
             timeout=CONNECT_SECONDS_MAX,
             command_timeout=STATEMENT_SECONDS_MAX,
-            server_settings={"application_name": name, "timezone": "UTC"},
+            server_settings={
+                "application_name": name,
+                "timezone": "UTC",
+                "search_path": search_path,
+            },
         )
     try:
         yield pool

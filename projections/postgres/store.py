@@ -87,16 +87,19 @@ class PostgresStore:
 
     async def commit(self, commit: Commit) -> None:
         async with acquire(self._pool) as connection, connection.transaction():
-            await move_checkpoints(connection, commit.projection, commit.moves)
-            await _write_rows(connection, commit.changes)
-            await _write_timers(connection, commit.projection, commit.changes)
-            await _write_derived(connection, commit.changes)
-            await write_dead_letters(connection, commit.dead_letters)
+            await self._write(connection, commit)
             if commit.changes.derived or commit.changes.timers or commit.dead_letters:
                 await wake_relay(connection)
-            if commit.resolved:
-                await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
             await announce(connection, commit.projection, commit.moves)
+
+    async def _write(self, connection: Connection, commit: Commit) -> None:
+        await move_checkpoints(connection, commit.projection, commit.moves)
+        await _write_rows(connection, commit.changes)
+        await _write_timers(connection, commit.projection, commit.changes)
+        await _write_derived(connection, commit.changes)
+        await write_dead_letters(connection, commit.dead_letters)
+        if commit.resolved:
+            await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
 
 
 class PostgresIndex:

@@ -1,0 +1,154 @@
+"""Reading the log for a rebuild: without a group, commands first, as fast as it is folded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import aiokafka
+from aiokafka.errors import KafkaError
+
+from projections.batch import Batch, Partition
+from projections.intake import Fetched, Intake
+from projections.rebuild import Positions, commands_first
+from projections.store import Unavailable
+from streams.ends import true_end
+
+#: Records and milliseconds of one fetch.
+FETCH_RECORDS_MAX = 10_000
+FETCH_WAIT_MS = 50
+FETCH_BYTES_MAX = 4 << 20
+
+#: Seconds without any record, though the log should have some, after which the broker is taken
+#: to be away.
+SILENCE_SECONDS_MAX = 30.0
+
+
+class Folding(Protocol):
+    """Takes in what is read."""
+
+    def reached(self) -> Positions:
+        """Where the new tables stand."""
+
+    async def give(self, batch: Batch) -> None:
+        """Take in a batch; returns when there is room for more."""
+
+    async def drained(self) -> None:
+        """Return when everything that was given is committed."""
+
+
+class KafkaLog:
+    """The partitions of a projection's topics, read from the new tables' checkpoints on."""
+
+    def __init__(
+        self, consumer: Any, kafka: str, places: Sequence[Partition], intake: Intake, into: Folding
+    ) -> None:
+        self._consumer = consumer
+        self._kafka = kafka
+        self._places = places
+        self._intake = intake
+        self._into = into
+        self._handed: dict[Partition, int] = dict(into.reached())
+
+    async def ends(self, at_least: Positions) -> Positions:
+        """Where the partitions end; exact where that matters to ``at_least`` (see `ends`).
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        try:
+            asked = [_asked(place) for place in self._places]
+            found = await self._consumer.end_offsets(asked)
+            ends = {Partition(*place): end for place, end in found.items()}
+            for place in ends.keys() & at_least.keys():
+                if at_least[place] > ends[place]:
+                    ends[place] = await true_end(self._kafka, place, ends[place])
+            return ends
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"the log's ends: {error or type(error).__name__}") from error
+
+    async def replay(self, target: Positions, reached: Callable[[Positions], None]) -> None:
+        """Fold up to exactly these offsets, commands first; returns when all is committed.
+
+        Raises:
+            Unavailable: the broker does not answer; it may be called again.
+        """
+        try:
+            for stage in commands_first(self._places):
+                await self._read({place: target[place] for place in stage}, reached)
+                await self._into.drained()
+                reached(self._into.reached())
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"reading the log: {error or type(error).__name__}") from error
+
+    async def _read(self, target: Positions, reached: Callable[[Positions], None]) -> None:
+        clock = asyncio.get_running_loop().time
+        last = clock()
+        self._seek(target)
+        while wanted := [place for place, end in target.items() if self._handed[place] < end]:
+            records = await self._consumer.getmany(
+                *map(_asked, wanted), timeout_ms=FETCH_WAIT_MS, max_records=FETCH_RECORDS_MAX
+            )
+            fetched = [part async for part in self._parts(wanted, target, records)]
+            if fetched:
+                last = clock()
+                for batch in await self._intake.read(fetched, {}):
+                    await self._into.give(batch)
+                reached(self._into.reached())
+            elif clock() - last > SILENCE_SECONDS_MAX:
+                place = wanted[0]
+                raise Unavailable(f"nothing comes of {place.topic}:{place.partition}")
+
+    def _seek(self, target: Positions) -> None:
+        asked = [_asked(place) for place, end in target.items() if self._handed[place] < end]
+        self._consumer.assign(asked)
+        for place in asked:
+            self._consumer.seek(place, self._handed[Partition(*place)])
+
+    async def _parts(
+        self, wanted: Sequence[Partition], target: Positions, records: Mapping[Any, Any]
+    ) -> AsyncIterator[Fetched]:
+        """What was fetched, cut where the serving tables stand."""
+        for place in wanted:
+            start, end = self._handed[place], target[place]
+            position = await self._consumer.position(_asked(place))
+            # The position may be beyond the last record: transaction markers take offsets, too.
+            reached = min(position, end)
+            if reached > start:
+                found = [r for r in records.get(_asked(place), ()) if start <= r.offset < end]
+                self._handed[place] = reached
+                if reached == end:
+                    self._consumer.pause(_asked(place))
+                yield Fetched(place, start, reached, found)
+
+
+def _asked(place: Partition) -> aiokafka.TopicPartition:
+    return aiokafka.TopicPartition(*place)
+
+
+@asynccontextmanager
+async def reading_for(
+    kafka: str, places: Sequence[Partition], intake: Intake, into: Folding
+) -> AsyncIterator[KafkaLog]:
+    """A log that is read into the new tables for as long as the block lasts.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+    )
+    try:
+        await consumer.start()
+        yield KafkaLog(consumer, kafka, places, intake, into)
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"no Kafka broker answers at {kafka}: {error}") from error
+    finally:
+        await consumer.stop()
