@@ -1,7 +1,7 @@
 """Commands: what people do in the front-ends of this installation and that must survive.
 
-`effective` says from which offset of each partition a command applies (`{"bfc.ledger:3": 1042}`);
-for a partition that it does not name, the records' timestamps decide.
+A command applies to what is appended after it, by the records' timestamps, and for a partition that
+`effective` names from that offset on (`{"bfc.ledger:3": 1042}`).
 """
 
 from __future__ import annotations
