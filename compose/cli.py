@@ -15,6 +15,7 @@ from compose.commands import (
     gateway,
     import_,
     migrate,
+    rebuild,
     relay,
     schemas,
     simulate,
@@ -44,6 +45,7 @@ app.command("migrate")(migrate.migrate)
 app.command("worker")(worker.worker)
 app.command("relay")(relay.relay)
 app.command("gateway")(gateway.gateway)
+app.command("rebuild")(rebuild.rebuild)
 app.command("simulate")(simulate.simulate)
 app.command("import")(import_.import_)
 

@@ -1,0 +1,186 @@
+"""`streams rebuild`: the composition root of a rebuild."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
+from compose.rebuild_progress import shown
+from compose.running import set_up_logging
+from compose.settings import Settings, SettingsWrong, read_settings
+
+if TYPE_CHECKING:
+    from projections.batch import Partition
+    from projections.intake import Intake
+    from projections.projection import Projection
+    from projections.rebuild import Tell
+
+logger = logging.getLogger(__name__)
+
+ANALYTICS = "analytics"
+
+
+def rebuild(
+    name: Annotated[str, typer.Argument(help="The projection; `streams projections` lists them.")],
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, even if one was interrupted.")
+    ] = False,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Only drop what the last rebuild replaced.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Progress as JSON lines, also on a terminal.")
+    ] = False,
+) -> None:
+    """Make a read model anew from the log, while the old one serves; then swap them.
+
+    Interrupted, even by kill -9, it goes on where it was when it is called again.
+    """
+    set_up_logging()
+    try:
+        settings = read_settings()
+        _check(name)
+    except SettingsWrong as error:
+        raise CommandError(str(error), ExitCode.SETTINGS) from None
+
+    from projections.postgres.pool import NotMigrated
+    from projections.rebuild import RebuildLost, RebuildRuns
+    from projections.store import Unavailable
+    from streams.topics import BrokerSilent, TopicsMissing
+
+    try:
+        if drop_old:
+            dropped = asyncio.run(drop_replaced(settings, name))
+            typer.echo(f"dropped the old tables of {name}" if dropped else "nothing to drop")
+            return
+        with shown(name, as_json) as tell:
+            asyncio.run(run_rebuild(settings, name, tell, restart=restart))
+    except (
+        BrokerSilent,
+        NotMigrated,
+        RebuildLost,
+        RebuildRuns,
+        TopicsMissing,
+        Unavailable,
+    ) as error:
+        raise CommandError(str(error)) from None
+
+
+def _check(name: str) -> None:
+    from projections.catalog import row_projections
+
+    known = [*(projection.name for projection in row_projections()), ANALYTICS]
+    if name not in known:
+        raise SettingsWrong(f"there is no projection {name}; known are {', '.join(known)}")
+
+
+async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: bool = False) -> None:
+    """Rebuild until the new tables serve; databases that go away meanwhile are waited for.
+
+    Raises:
+        RebuildRuns: another rebuild of this projection is under way.
+        RebuildLost: it can't go on.
+        Unavailable: broker or database did not answer at the start.
+    """
+    from projections.backoff import wait_seconds
+    from projections.store import Unavailable
+
+    chance = random.Random()
+    attempt = 0
+    while True:
+        began = False
+
+        def told(standing: Any) -> None:
+            nonlocal began
+            began = True
+            tell(standing)
+
+        try:
+            await _once(settings, name, told, restart and not attempt)
+            return
+        except Unavailable as error:
+            if not began and not attempt:
+                raise
+            attempt = 1 if began else attempt + 1
+            wait = wait_seconds(attempt, chance)
+            logger.warning("the rebuild was interrupted: %s; again in %.1f s", error, wait)
+            await asyncio.sleep(wait)
+
+
+async def _once(settings: Settings, name: str, tell: Tell, restart: bool) -> None:
+    from projections.catalog import row_projections
+    from projections.intake import Intake
+    from projections.postgres.pool import open_pool
+    from projections.postgres.store import PostgresIndex
+    from schemas.topics import TOPICS
+    from streams.topics import partition_counts
+
+    async with AsyncExitStack() as parts:
+        counts = await partition_counts(settings.kafka)
+        pool = await parts.enter_async_context(
+            open_pool(settings.postgres, size_max=2, name="streams rebuild")
+        )
+        index = await PostgresIndex.open(pool, list(TOPICS))
+        intake = Intake(index, counts, settings.tenant)
+        for projection in row_projections():
+            if projection.name == name:
+                places = _places(projection.topics, counts)
+                await _rows(settings, projection, places, intake, tell, restart)
+
+
+async def _rows(
+    settings: Settings,
+    projection: Projection,
+    places: Sequence[Partition],
+    intake: Intake,
+    tell: Tell,
+    restart: bool,
+) -> None:
+    from projections.postgres.pool import open_pool
+    from projections.postgres.rebuild import (
+        NextStore,
+        PostgresBeside,
+        leading_rebuild,
+        search_path_of,
+    )
+    from projections.rebuild import Lanes, rebuild
+    from streams.replay import reading_for
+
+    async with AsyncExitStack() as parts:
+        lead = await parts.enter_async_context(leading_rebuild(settings.postgres))
+        beside = PostgresBeside(lead, projection, restart)
+        goes_on = await beside.begin()
+        logger.info("%s %s", "going on with" if goes_on else "rebuilding", projection.name)
+        pool = await parts.enter_async_context(
+            open_pool(
+                settings.postgres,
+                name="streams rebuild",
+                search_path=search_path_of(projection.name),
+            )
+        )
+        lanes = await parts.enter_async_context(Lanes(projection, NextStore(pool), places))
+        log = await parts.enter_async_context(reading_for(settings.kafka, places, intake, lanes))
+        await rebuild(beside, log, tell)
+
+
+def _places(topics: Sequence[str], counts: dict[str, int]) -> list[Partition]:
+    from projections.batch import Partition
+
+    return [Partition(topic, number) for topic in topics for number in range(counts[topic])]
+
+
+async def drop_replaced(settings: Settings, name: str) -> bool:
+    """Drop the tables that the last rebuild replaced; False if there are none."""
+    from projections.postgres.pool import open_pool
+    from projections.postgres.rebuild import drop_old
+
+    async with open_pool(settings.postgres, size_max=1, name="streams rebuild") as pool:
+        return await drop_old(pool, name)
