@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from schemas import limits
+from schemas import json_text, limits
 from schemas.attributes import Attributes
 from schemas.cloudevents import Document
 from schemas.errors import FieldError, Invalid
@@ -117,7 +117,8 @@ def validated(model: type[T], value: object, path: str, errors: list[FieldError]
         return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            where = ".".join([path, *map(str, detail["loc"])] if path else map(str, detail["loc"]))
+            names = [json_text.legible(str(part)) for part in detail["loc"]]
+            where = ".".join([path, *names] if path else names)
             errors.append(FieldError(where, _message(detail)))
         return None
 

@@ -19,6 +19,9 @@ from schemas.errors import FieldError
 #: bracket outside of strings.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|([\[\]{}])', re.DOTALL)
 
+#: Characters of a name in a path.
+NAME_SHOWN_MAX = 100
+
 _TOO_DEEP = f"must not nest deeper than {limits.nesting_depth_max} arrays and objects"
 
 
@@ -113,7 +116,7 @@ def _inspect_members(
         if not isinstance(name, str):
             errors.append(FieldError(path, f"the name {name!r} is not a string"))
             continue
-        inner = _join(path, name[:100])
+        inner = _join(path, legible(name))
         _inspect_text(name, inner, errors, what="the name")
         if name in seen:
             errors.append(FieldError(inner, "is there more than once; give it once"))
@@ -141,6 +144,12 @@ def _has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def legible(name: str) -> str:
+    """A member's name as paths have it: whatever was sent, every reader and store can take it."""
+    name = name[:NAME_SHOWN_MAX]
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def _join(path: str, name: str) -> str:

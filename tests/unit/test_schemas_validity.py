@@ -275,7 +275,7 @@ def test_where_the_form_is_wrong_is_told() -> None:
         (b'"points": {"a": 1, "a": 1}', "data.points.a"),
         (b'"points": [0, "\\u0000"]', "data.points.1"),
         (b'"points": ["\\ud83d"]', "data.points.0"),
-        (b'"poi\\u0000nts": 1', "data.poi\0nts"),
+        (b'"poi\\u0000nts": 1', "data.poi\\x00nts"),
     ):
         assert paths(record._replace(value=value.replace(b'"status"', put + b', "status"'))) == [
             path
