@@ -113,6 +113,11 @@ class AppendStore(Protocol):
     async def present(self, table: AppendTable, moves: Sequence[Move]) -> set[Position]:
         """The positions in these ranges that the table has rows of."""
 
+    async def ahead(
+        self, table: AppendTable, offsets: Mapping[Partition, int]
+    ) -> Mapping[Partition, int]:
+        """Where the table has rows at or after these offsets: the offset after the last one."""
+
 
 class FlushLog(Protocol):
     """Records flushes beside the checkpoints, where there are transactions."""

@@ -14,6 +14,7 @@ from projections.analytics.flusher import Flusher, Part
 from projections.analytics.gather import ANALYTICS, Gathered, from_offset, gather
 from projections.analytics.repair import Reread, repair
 from projections.analytics.sending import Sending
+from projections.analytics.tables import EVENTS
 from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, Move, Partition
 from projections.projector import Hole
@@ -65,6 +66,8 @@ class Analytics:
         self._sending = Sending(store, sleep, report)
         self._flusher = Flusher(log, self._sending, self._lost, clock, sleep, new_id, report)
         self._flushing: asyncio.Task[None] | None = None
+        #: Up to where the store has rows of a partition that no flush speaks of.
+        self._ahead: Mapping[Partition, int] = {}
         #: How far each partition is gathered (not: flushed), with the epoch of its owner.
         self._gathered: dict[Partition, Checkpoint] = {}
 
@@ -132,7 +135,8 @@ class Analytics:
         self._gathered[batch.place] = Checkpoint(batch.end, at.epoch)
         move = Move(batch.topic, batch.partition, batch.start, batch.end, at.epoch)
         self._applied(batch, gathered)
-        await self._or_failure(self._flusher.add(Part(move, batch, gathered)))
+        ahead = batch.start < self._ahead.get(batch.place, 0)
+        await self._or_failure(self._flusher.add(Part(move, batch, gathered, ahead)))
 
     async def _refused(self, batch: Batch) -> set[UUID]:
         keys = [event.key for event in batch.events if event.position.offset in batch.duplicates]
@@ -149,7 +153,27 @@ class Analytics:
                 await repair(flush, self._log, self._store, self._sending, self._reread)
             tied = [place for place, found in taken.items() if found.flush is not None]
             taken |= await self._log.take(ANALYTICS, tied)
+        self._ahead = await self._look_ahead(taken)
         return taken
+
+    async def _look_ahead(self, taken: Mapping[Partition, Taken]) -> Mapping[Partition, int]:
+        """Rows beyond the checkpoints: their flushes were forgotten when these were restored.
+
+        They are right and stay, so that sums are right at every moment; what follows the
+        checkpoints is compared with them and only what is missing is sent.
+        """
+        offsets = {place: found.next_offset for place, found in taken.items()}
+        # Each event has a row there, sent before those of the other tables.
+        ahead = await self._store.ahead(EVENTS, offsets) if offsets else {}
+        for place, end in sorted(ahead.items()):
+            logger.warning(
+                "%s:%d: the store has rows up to offset %d, beyond the checkpoint %d; the database"
+                " of the checkpoints was restored. They stay, what is missing is sent",
+                *place,
+                end - 1,
+                offsets[place],
+            )
+        return ahead
 
     async def _or_failure(self, doing: Coroutine[Any, Any, None]) -> None:
         """Wait for it, or for the end of the flushing, without which it would never come."""

@@ -43,11 +43,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one batch that wait to be sent."""
+    """The rows of one batch that wait to be sent; ``ahead`` says that some may be there already."""
 
     move: Move
     batch: Batch
     gathered: Gathered
+    ahead: bool = False
 
 
 class Flusher:
@@ -57,7 +58,7 @@ class Flusher:
 
     1. cut what is pending, oldest first, and encode it,
     2. record it with its ranges, which ties their checkpoints to it,
-    3. insert one block into each table,
+    3. insert one block into each table, without the rows that are there already (see ``ahead``),
     4. mark it done, which moves the checkpoints.
 
     A crash leaves it open, and who takes one of its partitions repairs it (``repair``).
@@ -162,6 +163,16 @@ class Flusher:
         await until_available(
             "a flush is recorded", lambda: self._log.open(flush), self._sleep, self._report
         )
+        if ahead := joined(part.move for part in parts if part.ahead):
+            # After it was recorded, so that nobody else sends rows of these ranges any more.
+            missing = await until_available(
+                "asks what is there already",
+                lambda: self._sending.missing(ahead, gathered),
+                self._sleep,
+                self._report,
+            )
+            blocks = await self._sending.encode(missing, batches)
+            gathered.rows = missing.rows
         await self._sending.send(flush, gathered, blocks, batches)
         await until_available(
             "a flush is marked done",

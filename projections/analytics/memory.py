@@ -52,6 +52,16 @@ class MemoryAppendStore:
         places = (table.place(row) for row in self._rows.get(table.name, []))
         return {place for place in places if _covers(moves, place)}
 
+    async def ahead(
+        self, table: AppendTable, offsets: Mapping[Partition, int]
+    ) -> Mapping[Partition, int]:
+        ends: dict[Partition, int] = {}
+        for topic, partition, offset in map(table.place, self._rows.get(table.name, [])):
+            place = Partition(topic, partition)
+            if place in offsets and offset >= offsets[place]:
+                ends[place] = max(ends.get(place, 0), offset + 1)
+        return ends
+
 
 @dataclass
 class _Stand:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from projections.analytics.append import AppendStore, Flush, FlushLog, Values
+from projections.analytics.append import AppendStore, Flush, FlushLog
 from projections.analytics.gather import Gathered, from_offset, gather
 from projections.analytics.sending import Sending
 from projections.analytics.tables import TABLES
@@ -46,7 +46,7 @@ async def repair(
             gathered.add(gather(batch, let_in=flush.let_in))
         gathered.sort()
         await sending.encode(gathered, batches)
-        missing = await _missing(flush, gathered, store)
+        missing = await sending.missing(flush.moves, gathered)
         logger.warning("flush %s was open: %d rows of it are sent again", id, missing.count)
         blocks = await sending.encode(missing, batches)
         await sending.send(flush, missing, blocks, batches)
@@ -82,22 +82,3 @@ async def _is_complete(flush: Flush, store: AppendStore) -> bool:
         if wanted and (table.merges or await store.count(table, flush.moves) != wanted):
             return False
     return True
-
-
-async def _missing(flush: Flush, gathered: Gathered, store: AppendStore) -> Gathered:
-    """What the store lacks.
-
-    An insert takes effect month by month, each with its own token entry: a month is there as a
-    whole or not at all. So what is missing is whole months, and goes under the first token: if
-    their insert arrives late after all, one of the two is dropped. What is there isn't sent
-    again, however long ago it was remembered.
-    """
-    missing = Gathered()
-    for table, rows in gathered.rows.items():
-        lacking: list[Values] = rows
-        if rows and not table.merges:
-            there = await store.present(table, flush.moves)
-            lacking = [row for row in rows if table.place(row) not in there]
-        if lacking:
-            missing.rows[table] = lacking
-    return missing

@@ -10,7 +10,7 @@ from projections.analytics.append import AppendStore, AppendTable, Flush, Values
 from projections.analytics.gather import Gathered, letters_at
 from projections.analytics.tables import EVENTS
 from projections.backoff import Report, Sleep, until_available
-from projections.batch import Batch
+from projections.batch import Batch, Move
 from projections.store import RowsRefused
 from schemas.position import Position
 
@@ -57,6 +57,27 @@ class Sending:
             return {}
         middle = len(rows) // 2
         return self._unfit(table, rows[:middle]) | self._unfit(table, rows[middle:])
+
+    async def missing(self, moves: Sequence[Move], gathered: Gathered) -> Gathered:
+        """What the store lacks of these rows, of which some in these ranges may be there.
+
+        An insert takes effect month by month, each with its own token entry: a month is there as
+        a whole or not at all. So what is missing of a flush is whole months, and goes under the
+        first token: if their insert arrives late after all, one of the two is dropped. What is
+        there isn't sent again, however long ago it was remembered.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        missing = Gathered()
+        for table, rows in gathered.rows.items():
+            lacking: list[Values] = rows
+            if rows and not table.merges:
+                there = await self._store.present(table, moves)
+                lacking = [row for row in rows if table.place(row) not in there]
+            if lacking:
+                missing.rows[table] = lacking
+        return missing
 
     async def send(
         self, flush: Flush, gathered: Gathered, blocks: Blocks, batches: Sequence[Batch]

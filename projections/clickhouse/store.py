@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
 from clickhouse_connect.datatypes.registry import get_from_name
@@ -10,7 +10,7 @@ from clickhouse_connect.driver.insert import InsertContext
 from clickhouse_connect.driver.transform import NativeTransform
 
 from projections.analytics.append import AppendTable, Values
-from projections.batch import Move
+from projections.batch import Move, Partition
 from projections.clickhouse.client import Client, translated
 from projections.store import RowsRefused
 from schemas.position import Position
@@ -31,6 +31,9 @@ _INSERT_SETTINGS = {
     "distributed_foreground_insert": 1,
 }
 
+
+#: More than any offset.
+_OFFSET_MAX = 2**63 - 1
 
 _STATEMENT_END = b" FORMAT Native\n"
 
@@ -84,6 +87,19 @@ class ClickHouseStore:
                 _arrays(moves),
             )
         return {Position(*row) for row in result.result_rows}
+
+    async def ahead(
+        self, table: AppendTable, offsets: Mapping[Partition, int]
+    ) -> Mapping[Partition, int]:
+        # As ranges without an end.
+        beyond = [Move(*place, offset, _OFFSET_MAX, 0) for place, offset in offsets.items()]
+        async with translated():
+            result = await self._client.query(
+                f"select topic, partition, max(offset) + 1 from {table.name}"
+                f" where {_RANGES} group by topic, partition",
+                _arrays(beyond),
+            )
+        return {Partition(topic, partition): end for topic, partition, end in result.result_rows}
 
 
 #: The bounds of the offsets let the index skip the parts of other times.

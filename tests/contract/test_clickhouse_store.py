@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -74,6 +75,8 @@ class World:
     rows: Callable[[AppendTable], Awaitable[list[Any]]]
     letters: Callable[[], Awaitable[list[tuple[str, int]]]]
     offsets: Callable[[], Awaitable[dict[Partition, int]]]
+    backup: Callable[[], Awaitable[Any]]
+    restore: Callable[[Any], Awaitable[None]]
 
     def worker(self, kafka: Log) -> Analytics:
         async def at_once(seconds: float) -> None:
@@ -110,7 +113,13 @@ def _memory() -> World:
     async def offsets() -> dict[Partition, int]:
         return {place: stand.next_offset for place, stand in log.stands.items()}
 
-    return World(Frail(store), log, rows, letters, offsets)
+    async def backup() -> MemoryFlushLog:
+        return deepcopy(log)
+
+    async def restore(kept: MemoryFlushLog) -> None:
+        log.__dict__.update(deepcopy(kept).__dict__)
+
+    return World(Frail(store), log, rows, letters, offsets, backup, restore)
 
 
 def _servers(pool: Any, client: Any) -> World:
@@ -128,7 +137,23 @@ def _servers(pool: Any, client: Any) -> World:
             found = await connection.fetch("select topic, partition, next_offset from checkpoints")
         return {Partition(row[0], row[1]): row[2] for row in found}
 
-    return World(Frail(ClickHouseStore(client)), PostgresFlushLog(pool), rows, letters, offsets)
+    async def backup() -> dict[str, list[Any]]:
+        async with acquire(pool) as connection:
+            return {name: await connection.fetch(f"select * from {name}") for name in _KEPT}
+
+    async def restore(kept: dict[str, list[Any]]) -> None:
+        async with acquire(pool) as connection, connection.transaction():
+            for name, found in kept.items():
+                await connection.execute(f"delete from {name}")
+                await connection.copy_records_to_table(name, records=map(tuple, found))
+
+    store = Frail(ClickHouseStore(client))
+    log = PostgresFlushLog(pool)
+    return World(store, log, rows, letters, offsets, backup, restore)
+
+
+#: What speaks of flushes.
+_KEPT = ("checkpoints", "clickhouse_flushes", "dead_letters")
 
 
 def history(months: int = 3, people: int = 4) -> list[Draft]:
@@ -432,3 +457,62 @@ async def test_the_store_counts_and_tells_ranges(world: World, kafka: Log) -> No
     assert {found.offset for found in await world.store.present(PRICES, [move])} == {1, 2, 3}
     nothing = Move("market.prices", place.partition + 50, 0, 100, 1)
     assert await world.store.count(PRICES, [nothing]) == 0
+
+
+@pytest.mark.parametrize("lost", [(), ("journey_steps",), ("transactions", "prices")])
+async def test_rows_beyond_restored_checkpoints_are_not_sent_again(
+    world: World, kafka: Log, lost: tuple[str, ...]
+) -> None:
+    """Checkpoints of an earlier time: the rows stay, also half a flush, and the rest is sent."""
+    await run(world.worker(kafka), kafka, size=100)
+    backup = await world.backup()
+    for _ in range(3):
+        kafka.append(history(months=2))
+        await run(world.worker(kafka), kafka)
+    kafka.append(history(months=3, people=2))
+    for name in lost:
+        # Killed in the middle of its last flush, which nobody knows of after the restore.
+        world.store.before[name] = [Killed()]
+    if lost:
+        with pytest.raises(Killed):
+            await run(world.worker(kafka), kafka, size=100)
+    for name in lost:
+        world.store.before[name] = []
+    await world.restore(backup)
+    tables = [table for table in TABLES if not table.merges]
+    there = {table.name: len(await world.rows(table)) for table in tables}
+    kafka.append(history(months=1))
+    worker = world.worker(kafka)
+    starts = await worker.take(kafka.places())
+    for place, start in starts.items():
+        for first in range(start, len(kafka.records[place])):
+            await worker.append(kafka.batch(place, first, first + 1))
+        for table in tables:
+            # Analysts never see less than there was.
+            assert len(await world.rows(table)) >= there[table.name]
+    await worker.close()
+    await check(world, kafka)
+
+
+async def test_a_crash_while_rows_beyond_restored_checkpoints_are_completed(
+    world: World, kafka: Log
+) -> None:
+    backup = await world.backup()
+    world.store.before["journey_steps"] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka, size=100)
+    await world.restore(backup)
+    world.store.after["journey_steps"] = [Killed()]
+    with pytest.raises(Killed):
+        await run(world.worker(kafka), kafka, size=100)
+    await run(world.worker(kafka), kafka)
+    await check(world, kafka)
+
+
+async def test_the_store_tells_what_lies_beyond(world: World, kafka: Log) -> None:
+    await run(world.worker(kafka), kafka)
+    ends = {place: len(records) for place, records in kafka.records.items()}
+    assert await world.store.ahead(EVENTS, dict.fromkeys(ends, 0)) == ends
+    assert await world.store.ahead(EVENTS, ends) == {}
+    place, end = next(iter(ends.items()))
+    assert await world.store.ahead(EVENTS, {**ends, place: end - 1}) == {place: end}
