@@ -282,6 +282,10 @@ class Projector:
             except Unavailable:
                 unknown = True
                 raise
+            except Fenced:
+                # The attempt whose outcome was unknown may have taken effect only now.
+                if not unknown or not await self._is_committed(commit.moves):
+                    raise
 
         await until_available(f"{commit.projection} commits", attempt, self._sleep, self._report)
 

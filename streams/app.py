@@ -61,7 +61,7 @@ def _agent(app: faust.App, crew: Crew, name: str) -> Any:
     async def project(stream: Any) -> None:
         async for event in stream.events():
             try:
-                await crew.hand(name, event.message.value, generation())
+                await crew.hand(name, event.message.value, generation)
             except Exception as error:  # noqa: BLE001 - Faust would swallow it and go on
                 crew.fail(error)
                 return

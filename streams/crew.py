@@ -219,10 +219,13 @@ class Crew:
         await self.close()
         await cancelled(self._reads)
 
-    async def hand(self, name: str, part: Slice, generation: int) -> None:
-        """Give one projection its part of a round; stale ones are dropped."""
+    async def hand(self, name: str, part: Slice, generation: Callable[[], int]) -> None:
+        """Give one projection its part of a round; stale ones are dropped.
+
+        ``generation`` is asked once the round is read: partitions may have been taken meanwhile.
+        """
         batch = (await self._read(part.round))[part.number]
-        if part.round.generation != generation:
+        if part.round.generation != generation():
             batch.release()
         elif name in self.appenders:
             await self.appenders[name].append(batch)
@@ -233,13 +236,17 @@ class Crew:
 
     async def _read(self, together: Round) -> list[Batch]:
         if together.read is None:
-            together.read = asyncio.create_task(
-                self._intake.read(together.fetched, together.commands_end)
-            )
+            together.read = asyncio.create_task(self._read_in_turn(together))
             self._reads.add(together.read)
             together.read.add_done_callback(self._reads.discard)
         batches: list[Batch] = await asyncio.shield(together.read)
         return batches
+
+    async def _read_in_turn(self, together: Round) -> list[Batch]:
+        if together.after is not None:
+            await self._read(together.after)
+            together.after = None
+        return await self._intake.read(together.fetched, together.commands_end)
 
     def _new_lanes(
         self, projection: Projection, places: Sequence[Partition]

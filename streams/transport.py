@@ -109,10 +109,15 @@ class Backlog:
 
 @dataclass
 class Round:
-    """What one fetch brought, for all partitions; read once, whoever asks first."""
+    """What one fetch brought, for all partitions; read once, whoever asks first.
+
+    ``after`` is the round before, until that is read: rounds are judged in the order of the log,
+    or a later repetition of an event would be taken for its first position.
+    """
 
     generation: int
     commands_end: Mapping[Partition, int]
+    after: Round | None = None
     fetched: list[Fetched] = field(default_factory=list)
     read: asyncio.Task[Any] | None = None
 
@@ -244,6 +249,7 @@ class BatchConsumer(driver.Consumer):
         self._backlog = Backlog()
         self._handed: dict[Partition, int] = {}
         self._generation_of_takes = 0
+        self._last_round: Round | None = None
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -351,7 +357,7 @@ class BatchConsumer(driver.Consumer):
         return self._as_messages(records, positions, ends)
 
     def _as_messages(self, records: Any, positions: Any, ends: Any) -> dict[Any, list[Any]]:
-        together = Round(self._generation_of_takes, ends)
+        together = Round(self._generation_of_takes, ends, self._last_round)
         messages: dict[Any, list[Any]] = {}
         for tp, position in positions.items():
             place = Partition(*tp)
@@ -372,6 +378,8 @@ class BatchConsumer(driver.Consumer):
             stamp = found[-1].timestamp if found else 0
             value = Slice(together, len(together.fetched) - 1)
             messages[tp] = [_PseudoRecord(place, end - 1, stamp, value)]
+        if messages:
+            self._last_round = together
         return messages
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
-
 from projections.rows import Rows
 from projections.tables import Row, Table, Want
 from schemas.envelope import Draft, Event, derived_id
@@ -55,7 +53,19 @@ class Totals:
         if data.amount == RAISES:
             raise ZeroDivisionError("a bug")
         if data.amount > 1000:
-            rows.emit(_derived(event))
+            rows.emit(self.derived(event))
+
+    def derived(self, event: Event) -> Draft:
+        """What a large posting brings about."""
+        data = {"step": "seen", "session": "s", "action": "big", "platform": "web"}
+        return Draft(
+            type="journey.step.recorded.v1",
+            source="/tests",
+            id=derived_id("totals", 1, event),
+            data={**data, "properties": {}},
+            time=event.time,
+            user_id=event.user_id,
+        )
 
 
 class HungryTotals(Totals):
@@ -75,16 +85,4 @@ def _after(before: Total, event: Event) -> Total:
         before.total + (amount if event.data.direction == "credit" else -amount),
         before.entries + 1,
         (*before.notes, note),
-    )
-
-
-def _derived(event: Event) -> Draft:
-    data: dict[str, Any] = {"step": "seen", "session": "s", "action": "big", "platform": "web"}
-    return Draft(
-        type="journey.step.recorded.v1",
-        source="/tests",
-        id=derived_id("totals", 1, event),
-        data={**data, "properties": {}},
-        time=event.time,
-        user_id=event.user_id,
     )
