@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from projections.backoff import Sleep
 from projections.batch import Partition
 from projections.health import BROKER, PROGRESS, RELAY, WATCHDOG, Health
 from projections.store import Unavailable
@@ -131,8 +132,10 @@ class Watchdog:
         checkpoints: Checkpoints,
         health: Health,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._watch = watch
+        self._sleep = sleep
         self._ends = ends
         self._checkpoints = checkpoints
         self._health = health
@@ -157,7 +160,7 @@ class Watchdog:
         pause = min(LOOK_SECONDS_MAX, self._watch.seconds / 4)
         owned_at = looked_at = self._clock()
         while True:
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
             now = self._clock()
             if now - looked_at > pause + LOOK_SECONDS_MAX:
                 # This process was stopped, or too busy to look: nobody stood still for longer

@@ -60,17 +60,22 @@ async def work(
     if watchdog is not None:
         watching = watchdog.run(crew, lambda: _consumer(app))
         tasks.append(asyncio.create_task(watching, name="watchdog"))
+    stalled: Stalled | None = None
     try:
         await asyncio.wait([*tasks, crew.failed], return_when=asyncio.FIRST_COMPLETED)
         for end in (crew.failed, *tasks):
             if end.done():
                 end.result()
+    except Stalled as stall:
+        stalled = stall
     finally:
         await crew.stop()
-        ended = await _ended(app)
+        left = await _left(app)
         await cancelled(tasks)
-    if not ended and not stop.is_set():
-        raise Unhealed("Faust does not end, and would keep its partitions")
+    if stalled is not None and not left:
+        raise Unhealed(f"{stalled}; Faust does not end and would keep its partitions")
+    if stalled is not None:
+        raise stalled
 
 
 async def _run(app: faust.App) -> None:
@@ -89,7 +94,7 @@ def _consumer(app: faust.App) -> BatchConsumer | None:
     return cast(BatchConsumer, app.consumer) if running else None
 
 
-async def _ended(app: faust.App) -> bool:
+async def _left(app: faust.App) -> bool:
     """Leave the group, so that others take over at once; not for ever, the broker may be away."""
     stopping = asyncio.create_task(app.stop(), name="faust ends")
     done, _ = await asyncio.wait([stopping], timeout=LEAVE_SECONDS_MAX)
