@@ -1,0 +1,1 @@
+"""Whole histories of an installation in one thread, decided by a seed (see README.md)."""
