@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from projections.batch import DeadLetter, Move, Partition
+from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from schemas.position import Position
 
 #: One row: its values in the order of its table's columns.
@@ -124,6 +124,14 @@ class FlushLog(Protocol):
 
     async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
         """Become the owner of partitions; whoever had them is fenced from now on."""
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        """Those partitions that a rebuild has handed over to this owner; see ``Store.regain``."""
+
+    async def version(self, projection: str, version: int) -> int:
+        """Which version the tables are of; see ``Store.version``."""
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         """Those keys whose event this projection refused and has not applied since."""

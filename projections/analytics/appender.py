@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from projections.analytics.tables import EVENTS
 from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, Move, Partition
 from projections.projector import Hole
+from projections.store import OtherVersion
 from schemas.envelope import uuid7
 from schemas.topics import event_topics
 
@@ -46,6 +47,9 @@ class Analytics:
     name = ANALYTICS
     topics = TOPICS
 
+    #: Raised when rows of the same events become others; a rebuild then makes the new tables.
+    version = 1
+
     def __init__(
         self,
         store: AppendStore,
@@ -64,7 +68,9 @@ class Analytics:
         self._sleep = sleep
         self._report = report
         self._sending = Sending(store, sleep, report)
-        self._flusher = Flusher(log, self._sending, self._lost, clock, sleep, new_id, report)
+        self._flusher = Flusher(
+            log, self._sending, self._lost, self._regain, clock, sleep, new_id, report
+        )
         self._flushing: asyncio.Task[None] | None = None
         #: Up to where the store has rows of a partition that no flush speaks of.
         self._ahead: Mapping[Partition, int] = {}
@@ -80,6 +86,9 @@ class Analytics:
         """Own these partitions and no others; returns the offsets to read from.
 
         Flushes that were left open are finished first.
+
+        Raises:
+            OtherVersion: the tables are not of this code's version.
         """
         await self.abandon()
         taken = await self._until(f"takes {len(places)} partitions", lambda: self._take(places))
@@ -101,6 +110,15 @@ class Analytics:
         finally:
             batch.release()
 
+    async def drained(self) -> None:
+        """Return when everything that was appended is in the store.
+
+        Raises:
+            Exception: what made the flushing fail.
+        """
+        if self._flushing is not None:
+            await self._or_failure(self._flusher.drained())
+
     async def close(self) -> None:
         """Write what is pending and let go of all partitions; if cancelled, let go at once.
 
@@ -108,8 +126,7 @@ class Analytics:
             Exception: what made the flushing fail.
         """
         try:
-            if self._flushing is not None:
-                await self._or_failure(self._flusher.drained())
+            await self.drained()
         finally:
             await self.abandon()
 
@@ -130,8 +147,10 @@ class Analytics:
             raise Hole(f"{ANALYTICS} is at {batch.place}:{at.next_offset}, not {batch.start}")
         batch = from_offset(batch, at.next_offset)
         gathered = gather(batch, refused=await self._refused(batch))
-        if self._gathered.get(batch.place) != at:
+        now = self._gathered.get(batch.place)
+        if now is None or now.next_offset != at.next_offset:
             return
+        at = now
         self._gathered[batch.place] = Checkpoint(batch.end, at.epoch)
         move = Move(batch.topic, batch.partition, batch.start, batch.end, at.epoch)
         self._applied(batch, gathered)
@@ -153,8 +172,34 @@ class Analytics:
                 await repair(flush, self._log, self._store, self._sending, self._reread)
             tied = [place for place, found in taken.items() if found.flush is not None]
             taken |= await self._log.take(ANALYTICS, tied)
+        await self._check_version()
         self._ahead = await self._look_ahead(taken)
         return taken
+
+    async def _check_version(self) -> None:
+        # After taking, not before: a swap that comes later raises the epoch, and is noticed.
+        tables = await self._log.version(ANALYTICS, self.version)
+        if tables != self.version:
+            raise OtherVersion(ANALYTICS, self.version, tables)
+
+    async def _regain(self, places: Collection[Partition]) -> Mapping[Partition, Checkpoint]:
+        """After a rebuild has swapped the tables: go on with the new ones.
+
+        What is gathered stays: its rows go into the new tables, from the same offsets.
+        """
+        # Tables that are being swapped are waited for: until then nothing is handed over.
+        await self._until("waits for the swap", self._check_version)
+        held = {place: at for place in places if (at := self._gathered.get(place)) is not None}
+        back = await self._until(
+            "asks for what a rebuild handed over", lambda: self._log.regain(ANALYTICS, held)
+        )
+        await self._until("asks for the version of its tables", self._check_version)
+        for place, found in back.items():
+            if (at := self._gathered.get(place)) is not None:
+                self._gathered[place] = Checkpoint(at.next_offset, found.epoch)
+        if back:
+            logger.info("%s goes on with rebuilt tables", ANALYTICS)
+        return back
 
     async def _look_ahead(self, taken: Mapping[Partition, Taken]) -> Mapping[Partition, int]:
         """Rows beyond the checkpoints: their flushes were forgotten when these were restored.

@@ -7,8 +7,8 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from projections.analytics.append import AppendTable, Flush, FlushLog, Lost
 from projections.analytics.gather import ANALYTICS, Gathered
 from projections.analytics.sending import Sending
 from projections.backoff import Report, Sleep, until_available
-from projections.batch import Batch, Move, Partition
+from projections.batch import Batch, Checkpoint, Move, Partition
 from schemas.envelope import uuid7
 
 #: Rows at which a flush starts at once: large blocks cost the store least, and at 50,000 rows the
@@ -51,6 +51,10 @@ class Part:
     ahead: bool = False
 
 
+#: Asks for those of the partitions that a rebuild handed over to this process.
+Regain = Callable[[Collection[Partition]], Awaitable[Mapping[Partition, Checkpoint]]]
+
+
 class Flusher:
     """One flush at a time; what comes meanwhile makes the next.
 
@@ -69,6 +73,7 @@ class Flusher:
         log: FlushLog,
         sending: Sending,
         lost: Callable[[Move], None],
+        regain: Regain,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         new_id: Callable[[], str] = uuid7,
@@ -77,6 +82,7 @@ class Flusher:
         self._log = log
         self._sending = sending
         self._lost = lost
+        self._regain = regain
         self._clock = clock
         self._sleep = sleep
         self._report = report
@@ -140,7 +146,11 @@ class Flusher:
                     await self._send(parts)
                     break
                 except Lost as loss:
-                    parts = self._without(parts, loss.places)
+                    back = await self._regain(loss.places)
+                    self._pending = deque(_with_epochs(self._pending, back))
+                    parts = self._without(
+                        list(_with_epochs(parts, back)), loss.places - back.keys()
+                    )
         finally:
             self._busy = False
             self._notify()
@@ -222,6 +232,15 @@ class Flusher:
 
     def _weight(self, of: Callable[[Gathered], int]) -> int:
         return sum(of(part.gathered) for part in self._pending)
+
+
+def _with_epochs(parts: Iterable[Part], back: Mapping[Partition, Checkpoint]) -> Iterator[Part]:
+    for part in parts:
+        place = part.move.place
+        if place in back:
+            yield replace(part, move=replace(part.move, epoch=back[place].epoch))
+        else:
+            yield part
 
 
 def joined(moves: Iterable[Move]) -> tuple[Move, ...]:

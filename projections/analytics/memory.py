@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from projections.analytics.append import AppendTable, Flush, Lost, Taken, Values
-from projections.batch import DeadLetter, Move, Partition
+from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.store import RowsRefused
 from schemas.position import Position
 
@@ -78,14 +78,39 @@ class MemoryFlushLog:
     flushes: dict[UUID, Flush] = field(default_factory=dict)
     done: set[UUID] = field(default_factory=set)
     letters: list[DeadLetter] = field(default_factory=list)
+    tables_version: int = 0
+    handed_over_from: dict[Partition, int] = field(default_factory=dict)
 
     async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
         taken = {}
         for place in places:
             stand = self.stands.setdefault(place, _Stand())
             stand.epoch += 1
+            self.handed_over_from.pop(place, None)
             taken[place] = Taken(stand.next_offset, stand.epoch, stand.flush)
         return taken
+
+    def hand_over(self, version: int) -> None:
+        """What a rebuild does to the checkpoints when it swaps the tables."""
+        self.tables_version = version
+        for place, stand in self.stands.items():
+            self.handed_over_from.setdefault(place, stand.epoch)
+            stand.epoch += 1
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        back = {}
+        for place, mine in held.items():
+            if self.handed_over_from.get(place) == mine.epoch:
+                del self.handed_over_from[place]
+                stand = self.stands[place]
+                back[place] = Checkpoint(stand.next_offset, stand.epoch)
+        return back
+
+    async def version(self, projection: str, version: int) -> int:
+        self.tables_version = self.tables_version or version
+        return self.tables_version
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         known = {letter.event_key for letter in self.letters}

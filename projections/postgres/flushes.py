@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from projections.analytics.append import Flush, Lost, Taken
-from projections.batch import DeadLetter, Move, Partition
-from projections.postgres import queries
+from projections.batch import Checkpoint, DeadLetter, Move, Partition
+from projections.postgres import handover, queries
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.postgres.store import announce, write_dead_letters
 from schemas.position import Position
@@ -43,6 +43,14 @@ class PostgresFlushLog:
             )
             for row in rows
         }
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        return await handover.regain(self._pool, projection, held)
+
+    async def version(self, projection: str, version: int) -> int:
+        return await handover.version(self._pool, projection, version)
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         async with acquire(self._pool) as connection:

@@ -23,12 +23,14 @@ on conflict (id) do nothing
 returning id
 
 -- name: tie
--- Compare and set: the checkpoint stands at the range's start, is ours, and is tied to no flush.
+-- Compare and set: the checkpoint stands at the range's start, is ours, and is tied to no flush;
+-- and the tables are not being swapped, also if whoever swaps them has died over it.
 update checkpoints c set flush = $1
 from unnest($3::text[], $4::integer[], $5::bigint[], $6::bigint[])
     as m(topic, partition, start_offset, epoch)
 where c.projection = $2 and c.topic = m.topic and c.partition = m.partition
     and c.next_offset = m.start_offset and c.epoch = m.epoch and c.flush is null
+    and not exists (select from projections p where p.name = $2 and p.swapping)
 returning c.topic, c.partition
 
 -- name: hold
