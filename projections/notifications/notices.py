@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from projections.notifications.amounts import shown
+from projections.amounts import shown
 from projections.notifications.settings import NotificationSettings
 from projections.notifications.tables import Link
 from projections.preferences.versions import Preferences

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from projections.notifications.amounts import shown_together
+from projections.amounts import shown_together
 from projections.notifications.tables import Link, Part
 from projections.preferences.clock import Window
 

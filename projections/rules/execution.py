@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from projections.notifications.amounts import shown
+from projections.amounts import shown
 from projections.preferences.clock import day_of
 from projections.preferences.versions import DEFAULT_ZONE, zone_of
 from projections.preferences.versions import in_force as latest_in_force

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from projections.notifications.amounts import shown
+from projections.amounts import shown
 from schemas.envelope import Draft, now
 from schemas.instants import from_milliseconds
 from streams.producer import ProducerSettings, SyncProducer

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from projections.amounts import shown
 from projections.net_worth.view import net_worth
-from projections.notifications.amounts import shown
 from projections.notifications.view import notifications
 from projections.preferences.view import preferred_currency
 from projections.rules.view import list_executions

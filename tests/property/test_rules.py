@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from projections.amounts import shown
 from projections.memory import MemoryStore
-from projections.notifications.amounts import shown
 from projections.rules.tables import EXECUTIONS, TABLES
 from schemas.codec import encode
 from tests.reference_rules import Reference

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from projections.amounts import shown
 from projections.memory import MemoryStore
-from projections.notifications.amounts import shown
 from projections.rules.tables import ACCOUNTS, EXECUTIONS, HEADS
 from projections.tables import Want
 from schemas.codec import encode

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from babel.numbers import format_currency
 
-from projections.notifications.amounts import locale_of, shown, shown_together
+from projections.amounts import locale_of, shown, shown_together
 from schemas.numbers import CURRENCIES, minor_units
 
 N = "\u00a0"
