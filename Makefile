@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo up down test check lint types lock clean
+.PHONY: help setup demo up down test faults check lint types lock clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -33,6 +33,10 @@ down: setup ## End what `make up` started
 
 test: setup ## The whole suite
 	@exec $(BIN)/python -m pytest
+
+faults: setup ## Faults on real processes; takes SEED=7 MINUTES=3 BROKER=kafka
+	@exec $(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") \
+	  $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(BROKER),--broker "$(BROKER)")
 
 check: lint types ## What must hold beside the tests
 

@@ -93,9 +93,9 @@ class Card:
 
 
 #: Rounds of one, two and three faults, by weight.
-_SIZES = ((1, 2, 3), (5, 3, 2))
+_SIZES = ((1, 2, 3), (4, 3, 3))
 _AFTER_SECONDS_MAX = 2.5
-_RECOVERS_CHANCE = 0.75
+_RECOVERS_CHANCE = 0.7
 _PAUSE_SECONDS_MAX = 1.5
 _DELAYS_SECONDS = (0.02, 0.3)
 
