@@ -51,7 +51,6 @@ async def until_available(
         sleep: takes seconds.
         report: is told of each failure, and of the end of the trouble.
     """
-    chance = random.Random()
     attempt = 0
     me = object()
     try:
@@ -60,7 +59,8 @@ async def until_available(
                 return await call()
             except Unavailable as error:
                 attempt += 1
-                wait = wait_seconds(attempt, chance)
+                # Made only here: a source of chance costs as much as the call that went well.
+                wait = wait_seconds(attempt, random.Random())
                 logger.warning("%s: %s; attempt %d, again in %.1f s", what, error, attempt, wait)
                 if report is not None:
                     report.lost(me, what, str(error))
