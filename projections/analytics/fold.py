@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ from projections.analytics.tables import (
     TRANSACTIONS,
 )
 from projections.funnels.actions import JOURNEY, action_of
+from projections.rows import Refused
 from schemas.envelope import Event
 from schemas.events.bank import TransactionPosted
 from schemas.events.derived import SnapshotTaken
@@ -29,6 +30,10 @@ from schemas.events.trading import TradeExecuted
 TableRow = tuple[AppendTable, Values]
 
 _ZERO = Decimal(0)
+
+#: The days of a Date32.
+FIRST_DAY = date(1900, 1, 1)
+LAST_DAY = date(2299, 12, 31)
 
 
 class _Document(msgspec.Struct):
@@ -104,7 +109,7 @@ def _transaction(event: Event) -> Iterator[TableRow]:
             data.description or "",
             data.transfer or "",
             data.reverses or "",
-            data.value_date,
+            _day("data.valueDate", data.value_date),
         ),
     )
 
@@ -177,6 +182,15 @@ def _step(event: Event) -> Iterator[TableRow]:
     )
     if user_id:
         yield SESSIONS, (data.session, (time, topic, partition, offset, user_id))
+
+
+def _day(path: str, day: date | None) -> date | None:
+    """The day, if the columns have it: others would be stored as another one, without a word."""
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        raise Refused(
+            path, f"{day} is not between {FIRST_DAY} and {LAST_DAY}, as ClickHouse has it"
+        )
+    return day
 
 
 def _json(value: Any) -> str:

@@ -11,6 +11,7 @@ from projections.analytics.append import AppendTable, Values
 from projections.analytics.fold import event_row, typed_rows
 from projections.analytics.tables import EVENTS
 from projections.batch import Batch, DeadLetter
+from projections.rows import Refused
 from schemas.envelope import Event
 from schemas.position import Position
 
@@ -88,6 +89,9 @@ def gather(
             continue
         try:
             typed = list(typed_rows(event))
+        except Refused as refusal:
+            gathered.letters.append(letter_of(event, batch, str(refusal)))
+            continue
         except Exception as bug:  # noqa: BLE001 - one event must not stop the line
             gathered.letters.append(letter_of(event, batch, f"{type(bug).__name__}: {bug}"))
             continue

@@ -8,11 +8,14 @@ import pytest
 
 from projections import dead_letters
 from projections.batch import DeadLetter
+from projections.catalog import row_projections
+from projections.memory import run
 from schemas.codec import Unreadable, decode_batch, decode_carefully
 from schemas.envelope import Event
-from tests.builders import record_of
+from tests.builders import events_of, record_of
 from tests.corpus.kind import Kind, good
 from tests.corpus.kinds import KINDS
+from tests.corpus.refused import refusals
 
 PARTITIONS = 6
 
@@ -60,3 +63,20 @@ def test_good_ones_between_them_are_read_in_order() -> None:
         number % 2 == 0 for number in range(len(records))
     ]
     assert [item.position.offset for item in decoded] == list(range(len(records)))
+
+
+async def test_folds_refuse_what_they_cannot_apply() -> None:
+    """All refusals in one log: by whom, at which field; everything else is applied."""
+    found = list(refusals())
+    assert len({refusal.name for refusal in found}) == len(found)
+    drafts = [made for refusal in found for made in (*refusal.before, refusal.bad)]
+    wanted = {(by, refusal.bad.id, refusal.path) for refusal in found for by in refusal.by}
+    told = set()
+    for projection in row_projections():
+        store = await run(projection, [[event] for event in events_of(drafts)])
+        for letter in store.dead_letters.values():
+            path, _, message = letter.reason.partition(": ")
+            shortest = [r.path for r in found if r.bad.id == letter.event_id]
+            assert message and path.startswith(tuple(shortest)), letter
+            told.add((projection.name, letter.event_id, *shortest))
+    assert told == wanted
