@@ -164,9 +164,12 @@ class ReadsWitness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """See ``parts.Witness``."""
-        async with asyncio.TaskGroup() as group:
-            for reader in self._readers:
-                group.create_task(reader.run(stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for reader in self._readers:
+                    group.create_task(reader.run(stop))
+        except* Broken as broken:
+            raise broken.exceptions[0] from None
 
 
 def _payments_told(answer: Any) -> Decimal:

@@ -176,25 +176,25 @@ class TailWitness:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._clients = [
+        self.clients = [
             Client(kind, target, random.Random(f"tail {target.seed} {number}"))
             for number, kind in enumerate(KINDS)
         ]
 
     @property
     def observations(self) -> int:
-        return sum(client.count for client in self._clients)
+        return sum(client.count for client in self.clients)
 
     @property
     def connections(self) -> int:
         """How often a client came."""
-        return sum(client.connections for client in self._clients)
+        return sum(client.connections for client in self.clients)
 
     async def run(self, stop: asyncio.Event) -> None:
         """See ``parts.Witness``; the log must be at rest when ``stop`` is set."""
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(client.run()) for client in self._clients]
+                tasks = [group.create_task(client.run()) for client in self.clients]
                 await stop.wait()
                 await self._complete()
                 for task in tasks:
@@ -207,8 +207,8 @@ class TailWitness:
         deadline = asyncio.get_running_loop().time() + LAST_SECONDS_MAX
         while True:
             events = await asyncio.to_thread(_events, self._target.kafka)
-            wanted = [shown_to(client.kind, events) for client in self._clients]
-            pairs = list(zip(self._clients, wanted, strict=True))
+            wanted = [shown_to(client.kind, events) for client in self.clients]
+            pairs = list(zip(self.clients, wanted, strict=True))
             if all(client.shown == right for client, right in pairs):
                 return
             if asyncio.get_running_loop().time() > deadline:
