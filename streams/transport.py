@@ -249,13 +249,22 @@ class BatchConsumer(driver.Consumer):
         self._backlog = Backlog()
         self._handed: dict[Partition, int] = {}
         self._generation_of_takes = 0
+        self._seeking = asyncio.Lock()
         self._last_round: Round | None = None
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
-        """Seek to the checkpoints; Kafka's committed offsets only serve lag displays."""
+        """Seek to the checkpoints; Kafka's committed offsets only serve lag displays.
+
+        Faust asks from two tasks when a rebalance meets a fetch under way. Each take raises the
+        fencing tokens, so that of two at once the one that ends last might keep the older token.
+        """
+        async with self._seeking:
+            return await self._seek_to_checkpoints()
+
+    async def _seek_to_checkpoints(self) -> Mapping[Any, int]:
         self._generation_of_takes += 1
         self._handed = {}
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
@@ -269,9 +278,11 @@ class BatchConsumer(driver.Consumer):
         self._handed = dict(offsets)
         result = {}
         for tp in self.assignment():
-            offset = offsets[Partition(tp.topic, tp.partition)]
-            await self._seek(tp, offset)
-            result[tp] = offset
+            offset = offsets.get(Partition(tp.topic, tp.partition))
+            # What was assigned meanwhile is taken by the next assignment, which is on its way.
+            if offset is not None:
+                await self._seek(tp, offset)
+                result[tp] = offset
         return result
 
     async def _check_offsets(self, offsets: Mapping[Partition, int]) -> None:
