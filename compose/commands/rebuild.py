@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -134,6 +135,8 @@ async def _once(settings: Settings, name: str, tell: Tell, restart: bool) -> Non
             if projection.name == name:
                 places = _places(projection.topics, counts)
                 await _rows(settings, projection, places, intake, tell, restart)
+        if name == ANALYTICS:
+            await _analytics(settings, counts, intake, tell, restart)
 
 
 async def _rows(
@@ -171,7 +174,55 @@ async def _rows(
         await rebuild(beside, log, tell)
 
 
-def _places(topics: Sequence[str], counts: dict[str, int]) -> list[Partition]:
+async def _analytics(
+    settings: Settings, counts: Mapping[str, int], intake: Intake, tell: Tell, restart: bool
+) -> None:
+    from projections.analytics.appender import Analytics
+    from projections.analytics.rebuild import Appending
+    from projections.analytics.repair import repair
+    from projections.analytics.sending import Sending
+    from projections.analytics.tables import TABLES
+    from projections.clickhouse.client import open_client
+    from projections.clickhouse.rebuild import AnalyticsBeside, Databases
+    from projections.clickhouse.store import ClickHouseStore
+    from projections.postgres.flushes import NextFlushLog, PostgresFlushLog
+    from projections.postgres.pool import open_pool
+    from projections.postgres.rebuild import Rebuilding, leading_rebuild, search_path_of
+    from projections.rebuild import rebuild
+    from streams.replay import reading_for
+    from streams.reread import Rereader
+
+    places = _places(Analytics.topics, counts)
+    reread = Rereader(settings.kafka, intake)
+    async with AsyncExitStack() as parts:
+        lead = await parts.enter_async_context(leading_rebuild(settings.postgres))
+        pool = await parts.enter_async_context(open_pool(settings.postgres, size_max=2))
+        client = await parts.enter_async_context(open_client(settings.clickhouse))
+        store = ClickHouseStore(client)
+
+        async def mend(flush: UUID) -> None:
+            await repair(flush, PostgresFlushLog(pool), store, Sending(store), reread)
+
+        databases = await Databases.of(client, settings.clickhouse, TABLES)
+        rebuilding = Rebuilding(lead, ANALYTICS, Analytics.version, Analytics.topics)
+        beside = AnalyticsBeside(lead, rebuilding, databases, pool, mend)
+        goes_on = await beside.begin(restart)
+        logger.info("%s %s", "going on with" if goes_on else "rebuilding", ANALYTICS)
+        if await beside.finish():
+            return
+        next_pool = await parts.enter_async_context(
+            open_pool(settings.postgres, size_max=4, search_path=search_path_of(ANALYTICS))
+        )
+        into = await parts.enter_async_context(
+            open_client(settings.clickhouse, name="streams rebuild", database=databases.next)
+        )
+        analytics = Analytics(ClickHouseStore(into), NextFlushLog(next_pool), reread)
+        appending = await parts.enter_async_context(Appending(analytics, places))
+        log = await parts.enter_async_context(reading_for(settings.kafka, places, intake, appending))
+        await rebuild(beside, log, tell)
+
+
+def _places(topics: Sequence[str], counts: Mapping[str, int]) -> list[Partition]:
     from projections.batch import Partition
 
     return [Partition(topic, number) for topic in topics for number in range(counts[topic])]
@@ -179,8 +230,15 @@ def _places(topics: Sequence[str], counts: dict[str, int]) -> list[Partition]:
 
 async def drop_replaced(settings: Settings, name: str) -> bool:
     """Drop the tables that the last rebuild replaced; False if there are none."""
+    from projections.analytics.tables import TABLES
+    from projections.clickhouse.client import open_client
+    from projections.clickhouse.rebuild import Databases
     from projections.postgres.pool import open_pool
     from projections.postgres.rebuild import drop_old
 
+    if name == ANALYTICS:
+        async with open_client(settings.clickhouse, name="streams rebuild") as client:
+            databases = await Databases.of(client, settings.clickhouse, TABLES)
+            return await databases.drop_old()
     async with open_pool(settings.postgres, size_max=1, name="streams rebuild") as pool:
         return await drop_old(pool, name)

@@ -18,6 +18,7 @@ from projections.analytics.gather import ANALYTICS
 from projections.funnels import view
 from projections.funnels.definition import Definition
 from projections.postgres.pool import acquire
+from projections.postgres.reading import between_swaps
 from schemas.envelope import Draft, now, uuid7
 from schemas.errors import FieldError, Invalid
 from schemas.events.fields import Day, Free, Id, Instant, Text
@@ -157,8 +158,12 @@ async def funnel(call: Call) -> Response:
         if asked is None:
             raise not_found("there is no such funnel")
         try:
-            return await view.funnel(
-                call.parts.clickhouse, asked, from_, to, query.breakdown, query.interval
+            return await between_swaps(
+                call.parts.pool,
+                ANALYTICS,
+                lambda: view.funnel(
+                    call.parts.clickhouse, asked, from_, to, query.breakdown, query.interval
+                ),
             )
         except Invalid as error:
             path, _, message = str(error).partition(" ")

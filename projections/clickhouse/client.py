@@ -28,8 +28,12 @@ _OURS = frozenset({16, 20, 36, 42, 43, 44, 46, 47, 50, 60, 62, 81, 115, 192, 193
 
 
 @asynccontextmanager
-async def open_client(url: str, *, name: str = "streams") -> AsyncIterator[Client]:
+async def open_client(
+    url: str, *, name: str = "streams", database: str | None = None
+) -> AsyncIterator[Client]:
     """A client of the server at ``url``; closed when the block ends.
+
+    ``database`` None is the one that the URL names.
 
     Raises:
         Unavailable: the server does not answer; the message names it.
@@ -38,6 +42,7 @@ async def open_client(url: str, *, name: str = "streams") -> AsyncIterator[Clien
         client = await clickhouse_connect.get_async_client(
             dsn=url,
             client_name=name,
+            database=database or "__default__",
             connect_timeout=CONNECT_SECONDS_MAX,
             send_receive_timeout=STATEMENT_SECONDS_MAX,
             autogenerate_session_id=False,

@@ -25,6 +25,9 @@ KEPT = timedelta(days=2)
 class PostgresFlushLog:
     """Records flushes; see ``FlushLog`` for what it promises."""
 
+    #: Whether those who wait for positions hear of moved checkpoints.
+    _told = True
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
@@ -75,24 +78,39 @@ class PostgresFlushLog:
         self, flush: Flush, letters: Sequence[DeadLetter], resolved: Sequence[UUID]
     ) -> None:
         async with acquire(self._pool) as connection, connection.transaction():
-            await _close(connection, flush, letters, resolved)
+            await _close(connection, flush, letters, resolved, self._told)
 
     @asynccontextmanager
     async def repairing(self, id: UUID) -> AsyncIterator[_Held | None]:
         async with acquire(self._pool) as connection, connection.transaction():
             row = await connection.fetchrow(_sql["hold"], id)
-            yield None if row["state"] == "done" else _Held(connection, _flush(row))
+            yield None if row["state"] == "done" else _Held(connection, _flush(row), self._told)
+
+
+class NextFlushLog(PostgresFlushLog):
+    """The flushes of a rebuild; its pool has the search path of the new tables."""
+
+    _told = False
+
+    async def version(self, projection: str, version: int) -> int:
+        return version
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        return {}
 
 
 class _Held:
     """An open flush, held by a row lock until the transaction ends."""
 
-    def __init__(self, connection: Connection, flush: Flush) -> None:
+    def __init__(self, connection: Connection, flush: Flush, told: bool) -> None:
         self._connection = connection
+        self._told = told
         self.flush = flush
 
     async def close(self, letters: Sequence[DeadLetter], resolved: Sequence[UUID]) -> None:
-        await _close(self._connection, self.flush, letters, resolved)
+        await _close(self._connection, self.flush, letters, resolved, self._told)
 
 
 async def _tie(connection: Connection, flush: Flush) -> None:
@@ -112,7 +130,11 @@ async def _tie(connection: Connection, flush: Flush) -> None:
 
 
 async def _close(
-    connection: Connection, flush: Flush, letters: Sequence[DeadLetter], resolved: Sequence[UUID]
+    connection: Connection,
+    flush: Flush,
+    letters: Sequence[DeadLetter],
+    resolved: Sequence[UUID],
+    told: bool,
 ) -> None:
     if await connection.execute(_sql["done"], flush.id) == "UPDATE 0":
         return
@@ -127,7 +149,8 @@ async def _close(
     if resolved:
         await connection.execute(_sql["resolve"], flush.projection, list(resolved))
     await connection.execute(_sql["forget"], KEPT)
-    await announce(connection, flush.projection, flush.moves)
+    if told:
+        await announce(connection, flush.projection, flush.moves)
 
 
 def _flush(row: Any) -> Flush:

@@ -29,6 +29,15 @@ async def version(pool: Pool, projection: str, code: int) -> int:
     return found
 
 
+async def swaps(pool: Pool, projection: str) -> int | None:
+    """How often tables outside PostgreSQL were swapped; None while they are being."""
+    async with acquire(pool) as connection:
+        row = await connection.fetchrow(_sql["swaps"], projection)
+    if row is None:
+        return 0
+    return None if row["swapping"] else row["swaps"]
+
+
 async def regain(
     pool: Pool, projection: str, held: Mapping[Partition, Checkpoint]
 ) -> dict[Partition, Checkpoint]:

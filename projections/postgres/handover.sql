@@ -11,6 +11,9 @@ union all
 select version, swapping from projections where name = $1
 limit 1
 
+-- name: swaps
+select swaps, swapping from projections where name = $1
+
 -- name: regain
 -- Compare and set: only who owned the partition when the tables were swapped, and nobody since.
 update checkpoints c set handed_over_from = null

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from projections.postgres.pool import Connection, translated
+from projections.backoff import Sleep
+from projections.postgres.handover import swaps
+from projections.postgres.pool import Connection, Pool, translated
+from projections.store import Unavailable
 from projections.tables import Table
+
+T = TypeVar("T")
+
+#: How often a read is made again because tables were swapped meanwhile, and the seconds between;
+#: a swap takes some tens of milliseconds.
+READS_MAX = 40
+AGAIN_SECONDS = 0.05
 
 
 @asynccontextmanager
@@ -30,3 +41,24 @@ async def one_state(connection: Connection, tables: Sequence[Table[Any]]) -> Asy
     ):
         await connection.execute(f"lock table {tables[0].name} in access share mode")
         yield
+
+
+async def between_swaps(
+    pool: Pool, projection: str, read: Callable[[], Awaitable[T]], sleep: Sleep = asyncio.sleep
+) -> T:
+    """What ``read`` finds in several tables of ClickHouse, all of one rebuild.
+
+    There they are swapped without a transaction, so a read during which that happened may have
+    seen old and new ones together, and is made again.
+
+    Raises:
+        Unavailable: the swap does not come to its end.
+    """
+    for _ in range(READS_MAX):
+        before = await swaps(pool, projection)
+        if before is not None:
+            found = await read()
+            if await swaps(pool, projection) == before:
+                return found
+        await sleep(AGAIN_SECONDS)
+    raise Unavailable(f"the tables of {projection} are being swapped")

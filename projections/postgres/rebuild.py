@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -131,6 +132,21 @@ class Rebuilding:
         async with translated():
             rows = await self._lead.fetch(sql, self.name)
         return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def swapping(self) -> dict[str, str] | None:
+        """Which tables were to serve when a swap was interrupted; None if none was."""
+        async with translated():
+            found = await self._lead.fetchrow(_sql["under_way"], self.name)
+        if found is None or found["swapped_in"] is None:
+            return None
+        self.version = found["version"]
+        wanted: dict[str, str] = json.loads(found["swapped_in"])
+        return wanted
+
+    async def mark_swapping(self, pool: Pool, wanted: str) -> None:
+        """Outside the transaction that holds: seen by all before the first table is swapped."""
+        async with acquire(pool) as connection:
+            await connection.execute(_sql["mark_swapping"], self.name, self.version, wanted)
 
     async def hold(self) -> list[Any]:
         """In a transaction: from now on commits of the serving tables wait for its end."""

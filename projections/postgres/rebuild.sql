@@ -76,6 +76,15 @@ end $$;
 create trigger as_decided before insert on {schema}.dead_letters
     for each row execute function {schema}.as_decided();
 
+-- name: mark_swapping
+-- Seen by everybody before the first table is swapped, and still there if nobody comes to say that
+-- the last one was.
+with marked as (
+    update rebuilds set swapped_in = $3::jsonb where name = $1
+)
+insert into projections (name, version, swapping, swaps) values ($1, $2, true, 1)
+on conflict (name) do update set swapping = true, swaps = projections.swaps + 1
+
 -- name: positions
 select topic, partition, next_offset from {schema}.checkpoints where projection = $1
 
