@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
+import mode
 import pytest
 
 from projections.batch import Partition
 from streams import transport
+from streams.app import create_app
 from streams.transport import Backlog, SameNumberAssignor
 
 PLACE = Partition("bfc.ledger", 0)
@@ -56,3 +61,54 @@ def test_what_nobody_reads_takes_no_room() -> None:
     backlog = Backlog()
     backlog.claim(PLACE, 1 << 30, claims=0)
     assert backlog.has_room(PLACE)
+
+
+class Owner:
+    """Partitions with fencing tokens, as the stores raise them: each take a moment long."""
+
+    kafka = "127.0.0.1:9"
+
+    def __init__(self) -> None:
+        self.raised = 0
+        self.kept = 0
+
+    def names(self) -> list[str]:
+        return []
+
+    async def check_log(self) -> None:
+        """It is always the same log."""
+
+    async def take(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        self.raised += 1
+        mine = self.raised
+        if mine == 1:
+            # The answer to the first is late.
+            await asyncio.sleep(0.05)
+        self.kept = mine
+        return dict.fromkeys(places, 0)
+
+    def fail(self, error: BaseException) -> None:
+        raise error
+
+
+async def test_of_two_takes_at_once_the_newer_token_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = Owner()
+    # Of the consumer only its seeking is under test: no thread, no connection.
+    monkeypatch.setattr(transport.BatchConsumer, "_new_consumer_thread", lambda _: mode.Service())
+    consumer = create_app(cast(Any, owner), "group", tmp_path).consumer
+    sought: list[object] = []
+
+    async def seek(place: object, _offset: int) -> None:
+        sought.append(place)
+
+    async def in_the_log(_offsets: object) -> None:
+        return None
+
+    monkeypatch.setattr(consumer, "assignment", lambda: {PLACE})
+    monkeypatch.setattr(consumer, "_seek", seek)
+    monkeypatch.setattr(consumer, "_check_offsets", in_the_log)
+    await asyncio.gather(consumer.seek_to_committed(), consumer.seek_to_committed())
+    assert owner.kept == owner.raised == 2
+    assert sought == [PLACE, PLACE]
