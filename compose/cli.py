@@ -14,6 +14,7 @@ from compose.commands import (
     demo,
     gateway,
     import_,
+    log,
     migrate,
     rebuild,
     relay,
@@ -36,6 +37,7 @@ app.add_typer(local.app, name="local")
 app.command("token")(local.token)
 app.add_typer(topics.app, name="topics")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(log.app, name="log")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("up")(up.up)
 app.command("down")(up.down)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from projections.batch import Partition
@@ -102,3 +102,60 @@ def outside(where: str, offsets: Mapping[Partition, int], spans: Mapping[Partiti
                 f" models stand at {offset}: its end was lost, or this is another log"
             )
     return f"at {where} {'; '.join(facts)}. {WAYS_OUT}" if facts else ""
+
+
+class NothingToAccept(Exception):
+    """The log is the one that the checkpoints are of, and they lie in it."""
+
+
+class Standing(NamedTuple):
+    """Where a projection stands on a partition."""
+
+    projection: str
+    place: Partition
+    next_offset: int
+
+
+class Acceptance(NamedTuple):
+    """What accepting the log as it is changes.
+
+    ``retired`` topics are other ones than before, or have lost their end: they are read from
+    their beginning, and what is known of their predecessors is put before it. Of the others,
+    ``cut`` are the partitions of which something was lost at the beginning.
+    """
+
+    retired: tuple[str, ...]
+    cut: Mapping[Partition, int]
+    lines: tuple[str, ...]
+
+
+def acceptance(
+    known: Mapping[str, TopicIdentity],
+    found: Mapping[str, TopicIdentity],
+    standings: Sequence[Standing],
+    spans: Mapping[Partition, Span],
+) -> Acceptance:
+    """What accepting this log means, and one line for an operator on each thing that is lost.
+
+    Raises:
+        NothingToAccept: nothing is wrong with it.
+    """
+    others = {t: f"was {i}, is {found[t]}" for t, i in known.items() if found[t] != i}
+    lost = {
+        one.place.topic: f"ends at {spans[one.place].end}, was read up to {one.next_offset}"
+        for one in standings
+        if one.place in spans and one.next_offset > spans[one.place].end
+    }
+    retired = {**lost, **others}
+    lines = [f"{topic} {what}: read from its beginning" for topic, what in sorted(retired.items())]
+    cut: dict[Partition, int] = {}
+    for projection, place, offset in sorted(standings):
+        if place.topic not in retired and place in spans and offset < spans[place].begin:
+            cut[place] = spans[place].begin
+            lines.append(
+                f"{place.topic}:{place.partition}: offsets {offset} to {cut[place] - 1} are lost"
+                f" to {projection}"
+            )
+    if not retired and not cut:
+        raise NothingToAccept("the log is the one that the checkpoints are of; nothing to accept")
+    return Acceptance(tuple(sorted(retired)), cut, tuple(lines))

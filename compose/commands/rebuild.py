@@ -52,6 +52,7 @@ def rebuild(
     except SettingsWrong as error:
         raise CommandError(str(error), ExitCode.SETTINGS) from None
 
+    from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
     from projections.rebuild import RebuildLost, RebuildRuns
     from projections.store import Unavailable
@@ -64,6 +65,8 @@ def rebuild(
             return
         with shown(name, as_json) as tell:
             asyncio.run(run_rebuild(settings, name, tell, restart=restart))
+    except LogMismatch as error:
+        raise CommandError(str(error), ExitCode.OTHER_LOG) from None
     except (
         BrokerSilent,
         NotMigrated,
@@ -119,17 +122,20 @@ async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: boo
 async def _once(settings: Settings, name: str, tell: Tell, restart: bool) -> None:
     from projections.catalog import row_projections
     from projections.intake import Intake
+    from projections.postgres.identity import PostgresIdentities
     from projections.postgres.pool import open_pool
     from projections.postgres.store import PostgresIndex
     from schemas.topics import TOPICS
+    from streams.identity import SameLog
     from streams.topics import partition_counts
 
     async with AsyncExitStack() as parts:
-        counts = await partition_counts(settings.kafka)
         pool = await parts.enter_async_context(
             open_pool(settings.postgres, size_max=2, name="streams rebuild")
         )
-        index = await PostgresIndex.open(pool, list(TOPICS))
+        await SameLog(settings.kafka, PostgresIdentities(pool)).begin()
+        counts = await partition_counts(settings.kafka)
+        index = await PostgresIndex.open(pool, list(TOPICS), present_log=True)
         intake = Intake(index, counts, settings.tenant)
         for projection in row_projections():
             if projection.name == name:

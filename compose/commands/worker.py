@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compose.commands.log import accept_log_of
 from compose.errors import CommandError
 from compose.exit_codes import ExitCode
 from compose.running import run_until_signalled, set_up_logging
@@ -46,6 +47,14 @@ def worker(
         int | None,
         typer.Option(help="Where /health, /ready and /metrics are; 0 takes any free port."),
     ] = None,
+    accept_new_log: Annotated[
+        bool,
+        typer.Option(
+            "--accept-new-log",
+            help="First take the log as it is, though it is another one or was cut: as"
+            " `streams log accept` does. For one start, not for good.",
+        ),
+    ] = False,
 ) -> None:
     """Fold events into the read models, until SIGTERM.
 
@@ -55,6 +64,10 @@ def worker(
     given = {} if port is None else {"STREAMS_WORKER_PORT": str(port)}
     settings = read_settings({**os.environ, **given})
     names = _chosen(only)
+
+    if accept_new_log and (accepted := accept_log_of(settings)):
+        for line in accepted.lines:
+            logger.warning("accepted: %s", line)
 
     async def main(stop: asyncio.Event) -> None:
         await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)

@@ -102,9 +102,10 @@ class ClickHouseStore:
         return {Partition(topic, partition): end for topic, partition, end in result.result_rows}
 
 
-#: The bounds of the offsets let the index skip the parts of other times.
+#: Of the present log alone: those before it had offsets of their own. The bounds of the offsets
+#: let the index skip the parts of other times.
 _RANGES = """
-offset >= arrayMin({starts:Array(UInt64)}) and offset < arrayMax({ends:Array(UInt64)})
+log = 0 and offset >= arrayMin({starts:Array(UInt64)}) and offset < arrayMax({ends:Array(UInt64)})
 and arrayExists(
     (t, p, s, e) -> topic = t and partition = p and offset >= s and offset < e,
     {topics:Array(String)}, {partitions:Array(UInt16)}, {starts:Array(UInt64)}, {ends:Array(UInt64)}

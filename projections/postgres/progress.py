@@ -16,7 +16,7 @@ import asyncpg
 from projections.backoff import Report, until_available
 from projections.batch import Partition
 from projections.postgres.pool import CONNECT_SECONDS_MAX, Pool, acquire, translated
-from projections.postgres.store import PROGRESS_CHANNEL
+from projections.postgres.store import ANEW, PROGRESS_CHANNEL
 from schemas.position import PositionToken
 
 _ALL = "select projection, topic, partition, next_offset from checkpoints"
@@ -68,8 +68,10 @@ class Progress:
         except TimeoutError:
             raise NotReached(f"{projection} has not reached the position yet") from None
 
-    async def _set(self, moves: list[tuple[str, Partition, int]]) -> None:
+    async def _set(self, moves: list[tuple[str, Partition, int]], *, anew: bool = False) -> None:
         async with self._moved:
+            if anew:
+                self._offsets.clear()
             for projection, place, offset in moves:
                 offsets = self._offsets.setdefault(projection, {})
                 offsets[place] = max(offset, offsets.get(place, 0))
@@ -93,18 +95,27 @@ class Progress:
             connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS_MAX)
             connection.add_termination_listener(lambda _: lost.set())
             tasks: set[asyncio.Task[None]] = set()
+            heard: list[tuple[str, Partition, int]] | None = []
 
             def notice(_connection: object, _pid: int, _channel: str, payload: str) -> None:
-                projection, moves = json.loads(payload)
-                task = asyncio.ensure_future(
-                    self._set([(projection, Partition(t, p), end) for t, p, end in moves])
-                )
+                if payload == ANEW:
+                    lost.set()
+                    return
+                projection, told = json.loads(payload)
+                moves = [(projection, Partition(t, p), end) for t, p, end in told]
+                if heard is not None:
+                    heard.extend(moves)
+                    return
+                task = asyncio.ensure_future(self._set(moves))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
 
             await connection.add_listener(PROGRESS_CHANNEL, notice)
             rows = await connection.fetch(_ALL)
-        await self._set([(r[0], Partition(r[1], r[2]), r[3]) for r in rows])
+        meanwhile, heard = heard or [], None
+        stands = [(r[0], Partition(r[1], r[2]), r[3]) for r in rows]
+        # Not only forward: the checkpoints may be of another log than before.
+        await self._set([*stands, *meanwhile], anew=True)
         return connection
 
 

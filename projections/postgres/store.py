@@ -23,6 +23,8 @@ _sql = queries.load("projections.postgres", "store.sql")
 #: The NOTIFY channels of moved checkpoints and of what is owed to the log; and how many moves one
 #: message may hold: PostgreSQL takes payloads below 8000 bytes.
 PROGRESS_CHANNEL = "progress"
+#: What is said there when checkpoints were set anew, perhaps back: read them all.
+ANEW = "anew"
 OUTBOX_CHANNEL = "outbox"
 NOTICE_MOVES_MAX = 100
 
@@ -105,17 +107,25 @@ class PostgresStore:
 class PostgresIndex:
     """First positions in PostgreSQL, and the dead letters that no projection can read."""
 
-    def __init__(self, pool: Pool, topics: Mapping[str, int]) -> None:
+    def __init__(self, pool: Pool, topics: Mapping[str, int], record: str) -> None:
         self._pool = pool
         self._topics = topics
+        self._record_sql = record
 
     @classmethod
-    async def open(cls, pool: Pool, topics: Sequence[str]) -> PostgresIndex:
-        """Give each topic its number in this database."""
+    async def open(
+        cls, pool: Pool, topics: Sequence[str], *, present_log: bool = False
+    ) -> PostgresIndex:
+        """Give each topic its number in this database.
+
+        With ``present_log`` only positions in the present log count, as for tables that are made
+        from it alone; else also those in logs that were given up for it, whose facts were kept.
+        """
+        record = _sql["record_first_positions" if present_log else "record_in_all_logs"]
         async with acquire(pool) as connection:
             await connection.execute(_sql["number_topics"], list(topics))
             rows = await connection.fetch("select name, no from log_topics")
-        return cls(pool, {row["name"]: row["no"] for row in rows})
+        return cls(pool, {row["name"]: row["no"] for row in rows}, record)
 
     async def judge(
         self,
@@ -147,7 +157,7 @@ class PostgresIndex:
         # and so that neighbours in the index are written together.
         ordered = sorted(events, key=lambda event: event.key)
         rows = await connection.fetch(
-            _sql["record_first_positions"],
+            self._record_sql,
             [event.key for event in ordered],
             [self._topics[event.position.topic] for event in ordered],
             [event.position.partition for event in ordered],

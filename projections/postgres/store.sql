@@ -53,6 +53,23 @@ left join first_positions f on f.key = g.key
     and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
 where f.key is null and not exists (select from fresh where fresh.key = g.key)
 
+-- name: record_in_all_logs
+-- The same, and those keys that a log had which was given up for this one.
+with given as (
+    select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
+        as g(key, topic, partition, "offset")
+), fresh as (
+    insert into first_positions (key, topic, partition, "offset")
+    select key, topic, partition, "offset" from given
+    on conflict (key) do nothing
+    returning key
+)
+select g.key from given g
+left join first_positions f on f.key = g.key
+    and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
+where (f.key is null and not exists (select from fresh where fresh.key = g.key))
+    or exists (select from earlier_positions e where e.key = g.key)
+
 -- name: write_dead_letter
 -- The row and what is owed to the topic; nothing if this refusal is known already.
 with fresh as (
