@@ -75,7 +75,7 @@ def worker(
     from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
     from projections.projector import Hole
-    from projections.store import Broken, Unavailable
+    from projections.store import Broken, OtherVersion, Unavailable
     from streams.status import CannotListen
     from streams.topics import BrokerSilent, TopicsMissing
     from streams.watchdog import Unhealed
@@ -84,6 +84,8 @@ def worker(
         run_until_signalled(main)
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
+    except OtherVersion as error:
+        raise CommandError(str(error), ExitCode.OTHER_VERSION) from None
     except Unhealed as error:
         raise CommandError(str(error), ExitCode.STALLED) from None
     except CannotListen as error:

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from projections.notifications.tables import TABLES
 from projections.postgres import queries
 from projections.postgres.pool import Connection
 from projections.postgres.reading import one_state
-from projections.notifications.tables import TABLES
 from projections.preferences.view import preferences, preferred_currency, preferred_zone
 from schemas.errors import Invalid
 from schemas.instants import from_milliseconds, milliseconds, rfc3339
