@@ -16,6 +16,7 @@ from compose.commands import (
     import_,
     log,
     migrate,
+    projections,
     rebuild,
     relay,
     schemas,
@@ -47,6 +48,7 @@ app.command("migrate")(migrate.migrate)
 app.command("worker")(worker.worker)
 app.command("relay")(relay.relay)
 app.command("gateway")(gateway.gateway)
+app.command("projections")(projections.projections)
 app.command("rebuild")(rebuild.rebuild)
 app.command("simulate")(simulate.simulate)
 app.command("import")(import_.import_)

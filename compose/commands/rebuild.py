@@ -13,7 +13,6 @@ from uuid import UUID
 import typer
 
 from compose.errors import CommandError
-from compose.exit_codes import ExitCode
 from compose.rebuild_progress import shown
 from compose.running import set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
@@ -46,16 +45,13 @@ def rebuild(
     Interrupted, even by kill -9, it goes on where it was when it is called again.
     """
     set_up_logging()
-    try:
-        settings = read_settings()
-        _check(name)
-    except SettingsWrong as error:
-        raise CommandError(str(error), ExitCode.SETTINGS) from None
+    settings = read_settings()
+    _check(name)
 
     from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
     from projections.rebuild import RebuildLost, RebuildRuns
-    from projections.store import Unavailable
+    from projections.store import Broken, Unavailable
     from streams.topics import BrokerSilent, TopicsMissing
 
     try:
@@ -68,6 +64,7 @@ def rebuild(
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
     except (
+        Broken,
         BrokerSilent,
         NotMigrated,
         RebuildLost,

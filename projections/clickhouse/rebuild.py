@@ -88,6 +88,17 @@ class Databases:
             )
         return dict(result.result_rows)
 
+    async def sizes(self) -> dict[str, tuple[int, int]]:
+        """Rows and bytes of the tables by database: serving, next and old, where they are."""
+        async with translated():
+            result = await self._client.query(
+                "select database, sum(rows), sum(bytes_on_disk) from system.parts"
+                " where active and has({names:Array(String)}, table)"
+                " and has({databases:Array(String)}, database) group by database",
+                {"names": self._names, "databases": [self.serving, self.next, self.old]},
+            )
+        return {name: (int(rows), int(size)) for name, rows, size in result.result_rows}
+
     async def exchange(self, wanted: Mapping[str, str]) -> None:
         """Let these tables serve; those that do already are left alone."""
         serving = await self.ids(self.serving)
