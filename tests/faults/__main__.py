@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -64,9 +65,11 @@ def main() -> int:
             asyncio.run(_conduct(settings, stack, doors, ports["gateway"], report))
     except (Broken, CommandError) as error:
         report.broken = str(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print(f"faults: INTERRUPTED seed={settings.seed} broker={settings.broker}", flush=True)
         return 130
+    except Exception as error:  # noqa: BLE001 - whatever ends a run is its verdict, with its place
+        report.broken = "".join([f"{error!r}\n", *traceback.format_exception(error)])
     _finish(report, folder)
     return 0 if report.passed else 1
 
@@ -85,6 +88,7 @@ def _port(address: str) -> int:
 async def _conduct(
     settings: Settings, stack: Stack, doors: dict[str, Proxy], port: int, report: Report
 ) -> None:
+    _end_on_signals()
     env = _environment(stack, doors)
     folder = stack.folder
     programs = Programs(folder / "logs")
@@ -113,6 +117,18 @@ async def _conduct(
         report.exits = programs.exits()
         progress.close()
         await programs.close()
+
+
+def _end_on_signals() -> None:
+    """The first Ctrl-C or SIGTERM ends the run in order; more of them change nothing."""
+    run = asyncio.current_task()
+
+    def end() -> None:
+        if run is not None and not run.cancelling():
+            run.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
 
 
 def _environment(stack: Stack, doors: dict[str, Proxy]) -> dict[str, str]:

@@ -65,11 +65,13 @@ class Program:
 
     async def wait_ready(self) -> None:
         """Return when it says that it is at work; raises Broken with what it wrote."""
-        async with asyncio.timeout(READY_SECONDS_MAX):
-            while not await asyncio.to_thread(self._server.ready, self._child.pid):
-                if self._child.has_ended():
-                    raise Broken(f"{self.name} {self._child.ending()}\n{self._child.written()}")
-                await asyncio.sleep(LOOK_SECONDS)
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS_MAX
+        while not await asyncio.to_thread(self._server.ready, self._child.pid):
+            late = asyncio.get_running_loop().time() > deadline
+            if late or self._child.has_ended():
+                how = self._child.ending()
+                raise Broken(f"{self.name} is not ready, {how}\n{self._child.written()}")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def watch(self) -> None:
         """The supervisor: runs until cancelled.

@@ -45,7 +45,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     parser.add_argument("--seed", type=_seed, help="a whole number; drawn if left out")
     parser.add_argument("--minutes", type=_minutes, default=3.0, help="how long faults come")
     parser.add_argument("--broker", choices=_BROKERS, default="tansu")
-    parser.add_argument("--rate", type=_rate, default=150.0, help="events per second")
+    parser.add_argument("--rate", type=_rate, default=100.0, help="events per second")
     parser.add_argument("--keep", action="store_true", help="keep the folder in any case")
     given = parser.parse_args(arguments)
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
