@@ -38,10 +38,13 @@ def headers_of(letter: DeadLetter) -> list[Header]:
 
 
 def identity_of(headers: Sequence[Header]) -> str:
-    """What tells one dead letter from another, from the last of each of our headers."""
+    """What tells one dead letter from another, from the last of each of our headers.
+
+    Others may write to the topic, too; such a record has an identity that no dead letter has.
+    """
     found = dict(headers)
     parts = ("dl-projection", "dl-topic", "dl-partition", "dl-offset")
-    return "|".join((found[name] or b"").decode() for name in parts)
+    return "|".join((found.get(name) or b"").decode("utf-8", "replace") for name in parts)
 
 
 def reason_of(letter: DeadLetter) -> str:

@@ -231,7 +231,7 @@ def name_of(record: Any) -> Name | None:
         return None
     try:
         event = msgspec.json.decode(record.value, type=_Identified)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     ours = TOPICS[record.topic].derived or event.type == TIMER_TYPE
     return (record.topic, event.id) if ours else None
