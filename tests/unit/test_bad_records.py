@@ -12,6 +12,7 @@ from projections.catalog import row_projections
 from projections.memory import run
 from schemas.codec import Unreadable, decode_batch, decode_carefully
 from schemas.envelope import Event
+from streams.relay_log import name_of
 from tests.builders import events_of, record_of
 from tests.corpus.kind import Kind, good
 from tests.corpus.kinds import KINDS
@@ -80,3 +81,10 @@ async def test_folds_refuse_what_they_cannot_apply() -> None:
             assert message and path.startswith(tuple(shortest)), letter
             told.add((projection.name, letter.event_id, *shortest))
     assert told == wanted
+
+
+@pytest.mark.parametrize("topic", ["notifications", "app.commands", "dead-letters", "bfc.ledger"])
+def test_a_relay_reads_past_all_of_them(topic: str) -> None:
+    """A new leader looks at what stands in its topics, whoever wrote it."""
+    names = [name_of(kind.record._replace(topic=topic)) for kind in KINDS]
+    assert all(name is None or name[0] == topic for name in names)
