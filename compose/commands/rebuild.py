@@ -13,6 +13,7 @@ from uuid import UUID
 import typer
 
 from compose.errors import CommandError
+from compose.exit_codes import ExitCode
 from compose.rebuild_progress import shown
 from compose.running import set_up_logging
 from compose.settings import Settings, SettingsWrong, read_settings
