@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from projections.batch import Batch, Partition
 from projections.intake import Fetched, Intake
-from projections.rebuild import Positions, commands_first
+from projections.rebuild import Positions, RebuildLost, commands_first
 from projections.store import Unavailable
 from streams.ends import true_end
 
@@ -40,11 +40,22 @@ class Folding(Protocol):
 
 
 class KafkaLog:
-    """The partitions of a projection's topics, read from the new tables' checkpoints on."""
+    """The partitions of a projection's topics, read from the new tables' checkpoints on.
+
+    ``cut`` True reads a log that was cut from its present beginning on.
+    """
 
     def __init__(
-        self, consumer: Any, kafka: str, places: Sequence[Partition], intake: Intake, into: Folding
+        self,
+        consumer: Any,
+        kafka: str,
+        places: Sequence[Partition],
+        intake: Intake,
+        into: Folding,
+        cut: bool = False,
     ) -> None:
+        self._cut = cut
+        self._began = False
         self._consumer = consumer
         self._kafka = kafka
         self._places = places
@@ -74,8 +85,12 @@ class KafkaLog:
 
         Raises:
             Unavailable: the broker does not answer; it may be called again.
+            RebuildLost: the log does not hold its beginning any more.
         """
         try:
+            if not self._began:
+                await self._skip_what_was_cut()
+                self._began = True
             for stage in commands_first(self._places):
                 await self._read({place: target[place] for place in stage}, reached)
                 await self._into.drained()
@@ -100,6 +115,20 @@ class KafkaLog:
             elif clock() - last > SILENCE_SECONDS_MAX:
                 place = wanted[0]
                 raise Unavailable(f"nothing comes of {place.topic}:{place.partition}")
+
+    async def _skip_what_was_cut(self) -> None:
+        begins = await self._consumer.beginning_offsets([_asked(place) for place in self._places])
+        for place in self._places:
+            begin, start = begins[_asked(place)], self._handed[place]
+            if start < begin:
+                if not self._cut:
+                    raise RebuildLost(
+                        f"{place.topic}:{place.partition} begins at {begin}: a rebuild would lose"
+                        " what came before, which the serving tables have. --from-cut-log makes"
+                        " them of what is left"
+                    )
+                self._handed[place] = begin
+                await self._into.give(Batch(*place, start, begin, []))
 
     def _seek(self, target: Positions) -> None:
         asked = [_asked(place) for place, end in target.items() if self._handed[place] < end]
@@ -130,7 +159,7 @@ def _asked(place: Partition) -> aiokafka.TopicPartition:
 
 @asynccontextmanager
 async def reading_for(
-    kafka: str, places: Sequence[Partition], intake: Intake, into: Folding
+    kafka: str, places: Sequence[Partition], intake: Intake, into: Folding, cut: bool = False
 ) -> AsyncIterator[KafkaLog]:
     """A log that is read into the new tables for as long as the block lasts.
 
@@ -147,7 +176,7 @@ async def reading_for(
     )
     try:
         await consumer.start()
-        yield KafkaLog(consumer, kafka, places, intake, into)
+        yield KafkaLog(consumer, kafka, places, intake, into, cut)
     except (KafkaError, OSError) as error:
         raise Unavailable(f"no Kafka broker answers at {kafka}: {error}") from error
     finally:

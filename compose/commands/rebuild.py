@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from uuid import UUID
 
 import typer
@@ -33,6 +33,10 @@ def rebuild(
     name: Annotated[str, typer.Argument(help="The projection; `streams projections` lists them.")],
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, even if one was interrupted.")
+    ] = False,
+    from_cut_log: Annotated[
+        bool,
+        typer.Option("--from-cut-log", help="Of what is left of a log that lost its beginning."),
     ] = False,
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Only drop what the last rebuild replaced.")
@@ -61,7 +65,8 @@ def rebuild(
             typer.echo(f"dropped the old tables of {name}" if dropped else "nothing to drop")
             return
         with shown(name, as_json) as tell:
-            asyncio.run(run_rebuild(settings, name, tell, restart=restart))
+            how = How(restart, from_cut_log)
+            asyncio.run(run_rebuild(settings, name, tell, how))
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
     except (
@@ -84,7 +89,14 @@ def _check(name: str) -> None:
         raise SettingsWrong(f"there is no projection {name}; known are {', '.join(known)}")
 
 
-async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: bool = False) -> None:
+class How(NamedTuple):
+    """Options: begin anew; be content with a log that was cut."""
+
+    restart: bool = False
+    cut: bool = False
+
+
+async def run_rebuild(settings: Settings, name: str, tell: Tell, how: How | None = None) -> None:
     """Rebuild until the new tables serve; databases that go away meanwhile are waited for.
 
     Raises:
@@ -95,6 +107,7 @@ async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: boo
     from projections.backoff import wait_seconds
     from projections.store import Unavailable
 
+    how = how or How()
     chance = random.Random()
     attempt = 0
     while True:
@@ -106,7 +119,7 @@ async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: boo
             tell(standing)
 
         try:
-            await _once(settings, name, told, restart and not attempt)
+            await _once(settings, name, told, how._replace(restart=how.restart and not attempt))
             return
         except Unavailable as error:
             if not began and not attempt:
@@ -117,7 +130,7 @@ async def run_rebuild(settings: Settings, name: str, tell: Tell, *, restart: boo
             await asyncio.sleep(wait)
 
 
-async def _once(settings: Settings, name: str, tell: Tell, restart: bool) -> None:
+async def _once(settings: Settings, name: str, tell: Tell, how: How) -> None:
     from projections.catalog import row_projections
     from projections.intake import Intake
     from projections.postgres.identity import PostgresIdentities
@@ -137,20 +150,21 @@ async def _once(settings: Settings, name: str, tell: Tell, restart: bool) -> Non
         intake = Intake(index, counts, settings.tenant)
         for projection in row_projections():
             if projection.name == name:
-                places = _places(projection.topics, counts)
-                await _rows(settings, projection, places, intake, tell, restart)
+                places = places_of(projection.topics, counts)
+                await rebuild_rows(settings, projection, places, intake, tell, how)
         if name == ANALYTICS:
-            await _analytics(settings, counts, intake, tell, restart)
+            await rebuild_analytics(settings, counts, intake, tell, how)
 
 
-async def _rows(
+async def rebuild_rows(
     settings: Settings,
     projection: Projection,
     places: Sequence[Partition],
     intake: Intake,
     tell: Tell,
-    restart: bool,
+    how: How,
 ) -> None:
+    """Rebuild a projection of rows in PostgreSQL, until its new tables serve."""
     from projections.postgres.pool import open_pool
     from projections.postgres.rebuild import (
         NextStore,
@@ -163,7 +177,7 @@ async def _rows(
 
     async with AsyncExitStack() as parts:
         lead = await parts.enter_async_context(leading_rebuild(settings.postgres))
-        beside = PostgresBeside(lead, projection, restart)
+        beside = PostgresBeside(lead, projection, how.restart)
         goes_on = await beside.begin()
         logger.info("%s %s", "going on with" if goes_on else "rebuilding", projection.name)
         pool = await parts.enter_async_context(
@@ -174,13 +188,16 @@ async def _rows(
             )
         )
         lanes = await parts.enter_async_context(Lanes(projection, NextStore(pool), places))
-        log = await parts.enter_async_context(reading_for(settings.kafka, places, intake, lanes))
+        log = await parts.enter_async_context(
+            reading_for(settings.kafka, places, intake, lanes, how.cut)
+        )
         await rebuild(beside, log, tell)
 
 
-async def _analytics(
-    settings: Settings, counts: Mapping[str, int], intake: Intake, tell: Tell, restart: bool
+async def rebuild_analytics(
+    settings: Settings, counts: Mapping[str, int], intake: Intake, tell: Tell, how: How
 ) -> None:
+    """Rebuild the append projection in ClickHouse, until its new tables serve."""
     from projections.analytics.appender import Analytics
     from projections.analytics.rebuild import Appending
     from projections.analytics.repair import repair
@@ -196,7 +213,7 @@ async def _analytics(
     from streams.replay import reading_for
     from streams.reread import Rereader
 
-    places = _places(Analytics.topics, counts)
+    places = places_of(Analytics.topics, counts)
     reread = Rereader(settings.kafka, intake)
     async with AsyncExitStack() as parts:
         lead = await parts.enter_async_context(leading_rebuild(settings.postgres))
@@ -210,7 +227,7 @@ async def _analytics(
         databases = await Databases.of(client, settings.clickhouse, TABLES)
         rebuilding = Rebuilding(lead, ANALYTICS, Analytics.version, Analytics.topics)
         beside = AnalyticsBeside(lead, rebuilding, databases, pool, mend)
-        goes_on = await beside.begin(restart)
+        goes_on = await beside.begin(how.restart)
         logger.info("%s %s", "going on with" if goes_on else "rebuilding", ANALYTICS)
         if await beside.finish():
             return
@@ -222,11 +239,14 @@ async def _analytics(
         )
         analytics = Analytics(ClickHouseStore(into), NextFlushLog(next_pool), reread)
         appending = await parts.enter_async_context(Appending(analytics, places))
-        log = await parts.enter_async_context(reading_for(settings.kafka, places, intake, appending))
+        log = await parts.enter_async_context(
+            reading_for(settings.kafka, places, intake, appending, how.cut)
+        )
         await rebuild(beside, log, tell)
 
 
-def _places(topics: Sequence[str], counts: Mapping[str, int]) -> list[Partition]:
+def places_of(topics: Sequence[str], counts: Mapping[str, int]) -> list[Partition]:
+    """All partitions of these topics, of which each has so many."""
     from projections.batch import Partition
 
     return [Partition(topic, number) for topic in topics for number in range(counts[topic])]
