@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,10 +17,10 @@ from tests.faults.calling import Caller
 from tests.faults.parts import Broken, Target
 
 #: People who write and read in turn.
-READERS = 3
+READERS = 4
 
-#: Seconds from one turn to the next: three questions each, and a person may ask 100 a minute.
-TURN_SECONDS = 2.2
+#: Seconds from one turn to the next: five questions each, and a person may ask 100 a minute.
+TURN_SECONDS = 3.2
 
 #: Seconds in which a system at rest must answer the last questions.
 LAST_SECONDS_MAX = 45.0
@@ -31,6 +32,10 @@ NET_WORTH = "/api/wealth/net-worth"
 NOTIFICATIONS = "/api/notifications"
 POSITION = "Streams-Position"
 CURRENCY = "SGD"
+LEDGER = "bfc.ledger"
+
+#: How many payments an answer shows.
+Figure = Callable[[Any], Decimal]
 
 
 class Reader:
@@ -43,8 +48,8 @@ class Reader:
         self._caller = Caller(target, self._user, "producer")
         #: Payments that were accepted, and those that were begun.
         self._accepted = self._begun = 0
-        #: What was read and written so far, and what was written last.
-        self._own = self._written = PositionToken()
+        #: What was read and written so far.
+        self._own = PositionToken()
         self._seen: dict[str, PositionToken] = {}
         self._last: dict[str, Decimal] = {}
         self._start = now() - timedelta(hours=2)
@@ -75,6 +80,7 @@ class Reader:
             self._begun += 1
         if await self._say(self._payment(self._begun)):
             self._accepted = self._begun
+        await self._glance()
         await self._look()
 
     async def _settle(self) -> None:
@@ -85,9 +91,18 @@ class Reader:
             continue
 
     async def _look(self) -> bool:
+        """Both lists, not older than they were and with all that was written."""
         money = await self._read(NET_WORTH, {"currency": CURRENCY}, self._balance)
         told = await self._read(NOTIFICATIONS, {"limit": 200}, _payments_told)
         return money and told
+
+    async def _glance(self) -> None:
+        """The same, but without waiting for what was written: only never back."""
+        for path, params, figure in (
+            (NET_WORTH, {"currency": CURRENCY}, self._balance),
+            (NOTIFICATIONS, {"limit": 200}, _payments_told),
+        ):
+            await self._read(path, params, figure, self._seen.get(path, PositionToken()))
 
     def _payment(self, number: int) -> Draft:
         group, place = divmod(number, GROUP_SIZE)
@@ -104,13 +119,15 @@ class Reader:
             return False
         if answer.status_code != 202:
             raise Broken(f"POST /api/events: {answer.status_code} {answer.text[:300]}")
-        self._written = PositionToken.parse(answer.headers[POSITION])
-        self._own = self._own.merge(self._written)
+        self._own = self._own.merge(PositionToken.parse(answer.headers[POSITION]))
         return True
 
-    async def _read(self, path: str, params: dict[str, Any], figure: Any) -> bool:
-        """One question with one's own position; False if there was no answer."""
-        asked, accepted, begun = self._own, self._accepted, self._begun
+    async def _read(
+        self, path: str, params: dict[str, Any], figure: Figure, at: PositionToken | None = None
+    ) -> bool:
+        """One question, with all that was seen and written or ``at``; False without an answer."""
+        asked, begun = at if at is not None else self._own, self._begun
+        accepted = self._accepted if at is None else 0
         answer = await self._caller.ask("GET", path, headers={POSITION: asked.encode()}, **params)
         if answer is None:
             return False
@@ -134,7 +151,7 @@ class Reader:
         bearing = {
             place: offset
             for place, offset in asked.positions.items()
-            if place in reflected.positions or place in self._written.positions
+            if place in reflected.positions or place[0] == LEDGER
         }
         if not reflected.covers(PositionToken(bearing)):
             raise Broken(f"GET {path} of {self._user} reflects {reflected}, asked for {asked}")
