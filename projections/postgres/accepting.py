@@ -16,7 +16,7 @@ from uuid import UUID
 from projections.batch import Partition
 from projections.log_identity import Acceptance, Span, Standing, TopicIdentity
 from projections.postgres import queries
-from projections.postgres.pool import Connection, Pool, acquire
+from projections.postgres.pool import Connection, Pool, acquire, patient
 from projections.postgres.store import ANEW, PROGRESS_CHANNEL
 
 _sql = queries.load("projections.postgres", "accepting.sql")
@@ -116,6 +116,7 @@ class Held:
 async def holding(pool: Pool) -> AsyncIterator[Held]:
     """Fence all workers and hold the checkpoints until the block ends; an error undoes it."""
     async with acquire(pool) as connection, connection.transaction():
+        await patient(connection)
         await connection.execute(_sql["hold"])
         await connection.execute(_sql["fence"])
         yield Held(connection, await connection.fetch(_sql["checkpoints"]))

@@ -12,7 +12,7 @@ from uuid import UUID
 from projections.analytics.append import Flush, Lost, Taken
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.postgres import handover, queries
-from projections.postgres.pool import Connection, Pool, acquire
+from projections.postgres.pool import Connection, Pool, acquire, patient
 from projections.postgres.store import announce, write_dead_letters
 from schemas.position import Position
 
@@ -83,6 +83,7 @@ class PostgresFlushLog:
     @asynccontextmanager
     async def repairing(self, id: UUID) -> AsyncIterator[_Held | None]:
         async with acquire(self._pool) as connection, connection.transaction():
+            await patient(connection)
             row = await connection.fetchrow(_sql["hold"], id)
             yield None if row["state"] == "done" else _Held(connection, _flush(row), self._told)
 
