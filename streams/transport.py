@@ -2,7 +2,7 @@
 
 Stock Faust makes an event of every record, which costs some hundred microseconds each. Here each
 fetch becomes one pseudo-record per partition, so that its cost is shared by all records of it.
-Everything that leans on Faust's and aiokafka's internals is in this module, which is written for
+Everything that leans on Faust's and aiokafka's internals is here and in ``assignor``, written for
 the versions that pyproject.toml pins; ``tests/integration/test_transport.py`` fails when they
 move.
 """
@@ -10,16 +10,11 @@ move.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import aiokafka
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import (
-    ConsumerProtocolMemberAssignment,
-    ConsumerProtocolMemberMetadata,
-)
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 
@@ -27,6 +22,7 @@ from projections.batch import Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
 from projections.log_identity import LogMismatch, outside
+from streams.assignor import SameNumberAssignor
 from streams.identity import spans
 
 #: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
@@ -147,37 +143,6 @@ class _PseudoRecord:
         self.value = value
 
 
-class SameNumberAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
-    """Gives one member the partitions of the same number of all topics.
-
-    One person's events then meet in one worker. Members in the order of their ids take the
-    numbers in turn.
-    """
-
-    name = "same-number"
-
-    @classmethod
-    def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
-        topics = sorted({topic for member in members.values() for topic in member.subscription})
-        names = sorted(members)
-        shares: dict[str, dict[str, list[int]]] = {name: {} for name in names}
-        for topic in topics:
-            for number in sorted(cluster.partitions_for_topic(topic) or ()):
-                shares[names[number % len(names)]].setdefault(topic, []).append(number)
-        return {
-            name: ConsumerProtocolMemberAssignment(0, sorted(share.items()), b"")
-            for name, share in shares.items()
-        }
-
-    @classmethod
-    def metadata(cls, topics: Iterable[str]) -> Any:
-        return ConsumerProtocolMemberMetadata(0, list(topics), b"")
-
-    @classmethod
-    def on_assignment(cls, assignment: Any) -> None:
-        """Nothing is kept between assignments."""
-
-
 class _Thread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer."""
 
@@ -250,6 +215,8 @@ class BatchConsumer(driver.Consumer):
         self._handed: dict[Partition, int] = {}
         self._generation_of_takes = 0
         self._seeking = asyncio.Lock()
+        #: Whether records were dropped, so that positions are beyond what was handed over.
+        self._astray = False
         self._last_round: Round | None = None
 
     def _new_consumer_thread(self) -> _Thread:
@@ -258,8 +225,8 @@ class BatchConsumer(driver.Consumer):
     async def seek_to_committed(self) -> Mapping[Any, int]:
         """Seek to the checkpoints; Kafka's committed offsets only serve lag displays.
 
-        Faust asks from two tasks when a rebalance meets a fetch under way. Each take raises the
-        fencing tokens, so that of two at once the one that ends last might keep the older token.
+        Another rebalance may ask before this one is through. Each take raises the fencing tokens,
+        so that of two at once the one that ends last might keep the older token.
         """
         async with self._seeking:
             return await self._seek_to_checkpoints()
@@ -284,6 +251,14 @@ class BatchConsumer(driver.Consumer):
                 await self._seek(tp, offset)
                 result[tp] = offset
         return result
+
+    async def _seek_to_handed(self) -> None:
+        async with self._seeking:
+            self._astray = False
+            for tp in self.assignment():
+                offset = self._handed.get(Partition(tp.topic, tp.partition))
+                if offset is not None:
+                    await self._seek(tp, offset)
 
     async def _check_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """An offset outside the log means another log, or less of it: nothing may be guessed.
@@ -355,6 +330,9 @@ class BatchConsumer(driver.Consumer):
             await backlog.room(ROOM_SECONDS_MAX)
             return {}
         some = len(wanted) < len(active_partitions)
+        if self._astray:
+            await self._seek_to_handed()
+        generation = self._generation_of_takes
         try:
             found = await self._thread.getmany(wanted, ROOM_SECONDS_MAX if some else timeout)
         except NoOffsetForPartitionError:
@@ -362,6 +340,12 @@ class BatchConsumer(driver.Consumer):
             return {}
         except OffsetOutOfRangeError as error:
             return await self._stop_unless_readable(error.args[0])
+        if generation != self._generation_of_takes or not self.flow_active:
+            # It overlapped a rebalance. Faust would seek to the checkpoints for it, and with them
+            # take partitions that may be another's by now; here it is dropped (which `None` tells
+            # Faust) and fetched again after the assignment.
+            self._astray = True
+            return None
         if not found:
             return {}
         records, positions, ends = found

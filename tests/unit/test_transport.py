@@ -14,7 +14,8 @@ import pytest
 from projections.batch import Partition
 from streams import transport
 from streams.app import create_app
-from streams.transport import Backlog, SameNumberAssignor
+from streams.assignor import SameNumberAssignor
+from streams.transport import Backlog
 
 PLACE = Partition("bfc.ledger", 0)
 
@@ -91,24 +92,57 @@ class Owner:
         raise error
 
 
-async def test_of_two_takes_at_once_the_newer_token_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    owner = Owner()
-    # Of the consumer only its seeking is under test: no thread, no connection.
-    monkeypatch.setattr(transport.BatchConsumer, "_new_consumer_thread", lambda _: mode.Service())
-    consumer = create_app(cast(Any, owner), "group", tmp_path).consumer
-    sought: list[object] = []
+class Seeking:
+    """A consumer without thread and connection: what it is told to seek to, and what it takes."""
 
-    async def seek(place: object, _offset: int) -> None:
-        sought.append(place)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.owner = Owner()
+        self.sought: list[tuple[Partition, int]] = []
+        thread = mode.Service()
+        monkeypatch.setattr(transport.BatchConsumer, "_new_consumer_thread", lambda _: thread)
+        self.consumer = create_app(cast(Any, self.owner), "group", folder).consumer
 
-    async def in_the_log(_offsets: object) -> None:
-        return None
+        async def seek(place: Partition, offset: int) -> None:
+            self.sought.append((place, offset))
 
-    monkeypatch.setattr(consumer, "assignment", lambda: {PLACE})
-    monkeypatch.setattr(consumer, "_seek", seek)
-    monkeypatch.setattr(consumer, "_check_offsets", in_the_log)
+        async def in_the_log(_offsets: object) -> None:
+            return None
+
+        async def fetch(_places: object, _timeout: float) -> Any:
+            # Meanwhile a rebalance begins.
+            self.consumer.stop_flow()
+            return {PLACE: []}, {PLACE: 40}, {}
+
+        monkeypatch.setattr(thread, "getmany", fetch, raising=False)
+        monkeypatch.setattr(self.consumer, "_get_active_partitions", lambda: {PLACE})
+        monkeypatch.setattr(self.consumer, "assignment", lambda: {PLACE})
+        monkeypatch.setattr(self.consumer, "_seek", seek)
+        monkeypatch.setattr(self.consumer, "_check_offsets", in_the_log)
+
+
+@pytest.fixture
+async def seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seeking:
+    return Seeking(tmp_path, monkeypatch)
+
+
+async def test_of_two_takes_at_once_the_newer_token_is_kept(seeking: Seeking) -> None:
+    consumer = seeking.consumer
     await asyncio.gather(consumer.seek_to_committed(), consumer.seek_to_committed())
-    assert owner.kept == owner.raised == 2
-    assert sought == [PLACE, PLACE]
+    assert seeking.owner.kept == seeking.owner.raised == 2
+    assert seeking.sought == [(PLACE, 0), (PLACE, 0)]
+
+
+async def test_a_fetch_that_met_a_rebalance_takes_nothing_and_is_done_again(
+    seeking: Seeking,
+) -> None:
+    """Taking then would fence whoever the partition is given to."""
+    consumer = seeking.consumer
+    await consumer.seek_to_committed()
+    consumer.resume_flow()
+    fetched = [message async for message in consumer.getmany(0.0)]
+    assert fetched == []
+    assert seeking.owner.raised == 1
+    consumer.resume_flow()
+    await consumer._getmany({PLACE}, 0.0)
+    assert seeking.sought == [(PLACE, 0), (PLACE, 0)]
+    assert consumer.handed(PLACE) == 0
