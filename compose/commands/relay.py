@@ -91,6 +91,6 @@ async def run_relay(
 async def _same_log(kafka: str, same: SameLog) -> AsyncIterator[DerivedLog]:
     from streams.relay_log import kafka_log
 
-    await same.check()
+    await same.begin()
     async with kafka_log(kafka) as log:
         yield log
