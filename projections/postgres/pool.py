@@ -15,6 +15,13 @@ from projections.store import Broken, RowsRefused, Unavailable
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
 
+#: Seconds that a transaction may wait for its own process before the server ends it. One that is
+#: stopped in the middle of a commit holds the checkpoints that whoever takes over must raise.
+IDLE_SECONDS_MAX = 10.0
+
+#: The same for a transaction that waits for other servers on purpose (see ``patient``).
+PATIENT_SECONDS_MAX = 300.0
+
 #: Seconds that connections get for their farewell.
 CLOSE_SECONDS_MAX = 1.0
 
@@ -58,6 +65,7 @@ async def open_pool(
             command_timeout=STATEMENT_SECONDS_MAX,
             server_settings={
                 "application_name": name,
+                "idle_in_transaction_session_timeout": f"{IDLE_SECONDS_MAX * 1000:.0f}",
                 "timezone": "UTC",
                 "search_path": search_path,
             },
@@ -83,7 +91,19 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
         Broken: it refuses the statement itself.
     """
     async with translated(), pool.acquire() as connection:
-        yield connection
+        try:
+            yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            # The next one may reach a server that can write, or know that this one can again.
+            connection.terminate()
+            raise
+
+
+async def patient(connection: Connection) -> None:
+    """Let the current transaction wait for other servers between its statements."""
+    await connection.execute(
+        f"set local idle_in_transaction_session_timeout = {PATIENT_SECONDS_MAX * 1000:.0f}"
+    )
 
 
 @asynccontextmanager
