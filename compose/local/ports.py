@@ -13,13 +13,12 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Proxied:
-    """A second way to the broker, through something of the caller's that stands before it.
+    """A second way to Apache Kafka, through something of the caller's that stands before it.
 
     A client of Kafka goes where the broker tells it to go, so the broker must name that address.
     """
 
-    #: Where the broker listens for those that come through; the broker in memory has one listener
-    #: only, its own port, and sends everybody to `advertised`.
+    #: Where the broker listens for those that come through.
     listener: int
     #: The port of 127.0.0.1 that the broker tells them.
     advertised: int

@@ -91,8 +91,8 @@ def local_stack(
 ) -> Iterator[Stack]:
     """Run a stack for the length of the block; returns when every server answers.
 
-    `kafka` takes Apache Kafka, whose log lasts, for the broker in memory; `proxied` gives the
-    broker a second way in, through something of the caller's. Raises a LocalStackError
+    `kafka` takes Apache Kafka, whose log lasts, for the broker in memory; `proxied` gives it a
+    second way in, through something of the caller's. Raises a LocalStackError
     (AlreadyRunning, PortTaken, NotInstalled, OtherVersion, StartFailed).
     """
     folder = folder.expanduser().resolve()

@@ -43,7 +43,7 @@ def servers_of(
     broker: Server = (
         Kafka(folder / "kafka", ports["kafka"], ports["controller"], proxied)
         if kafka
-        else Tansu(ports["kafka"], proxied)
+        else Tansu(ports["kafka"])
     )
     return [
         broker,

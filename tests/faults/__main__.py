@@ -53,14 +53,12 @@ def main() -> int:
         with ExitStack() as parts:
             ports = choose_ports({"listener": 0, "gateway": 0}, {})
             doors = parts.enter_context(proxies(SERVERS))
-            stack = parts.enter_context(
-                local_stack(
-                    folder,
-                    kafka=settings.broker == "kafka",
-                    proxied=Proxied(ports["listener"], doors["kafka"].port),
-                )
-            )
-            _open(doors, stack, settings, ports["listener"])
+            kafka = settings.broker == "kafka"
+            way = Proxied(ports["listener"], doors["kafka"].port) if kafka else None
+            stack = parts.enter_context(local_stack(folder, kafka=kafka, proxied=way))
+            doors["kafka"].lead_to(ports["listener"] if kafka else _port(stack.kafka))
+            doors["postgres"].lead_to(_port(stack.postgres.rpartition("/")[0]))
+            doors["clickhouse"].lead_to(_port(stack.clickhouse))
             prepare(folder)
             asyncio.run(_conduct(settings, stack, doors, ports["gateway"], report))
     except (Broken, CommandError) as error:
@@ -72,13 +70,6 @@ def main() -> int:
         report.broken = "".join([f"{error!r}\n", *traceback.format_exception(error)])
     _finish(report, folder)
     return 0 if report.passed else 1
-
-
-def _open(doors: dict[str, Proxy], stack: Stack, settings: Settings, listener: int) -> None:
-    broker = listener if settings.broker == "kafka" else _port(stack.kafka)
-    doors["kafka"].lead_to(broker)
-    doors["postgres"].lead_to(_port(stack.postgres.rsplit("/", 1)[0]))
-    doors["clickhouse"].lead_to(_port(stack.clickhouse))
 
 
 def _port(address: str) -> int:
@@ -132,7 +123,10 @@ def _end_on_signals() -> None:
 
 
 def _environment(stack: Stack, doors: dict[str, Proxy]) -> dict[str, str]:
-    """Our processes reach every server through its proxy."""
+    """Our processes reach the servers through the proxies.
+
+    The broker in memory sends everybody to its own address, whichever way they came first.
+    """
     user, _, rest = stack.postgres.partition("@")
     through = {
         "kafka": f"{HOST}:{doors['kafka'].port}",
