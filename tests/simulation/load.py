@@ -71,7 +71,7 @@ class Load:
         chance = self._chance
         self._count += 1
         made = posted(
-            amount or str(chance.randint(1, 990)),
+            amount or str(chance.randint(1, 600)),
             chance.choice(("credit", "debit")),
             chance.choice(ACCOUNTS),
             user=chance.choice(USERS),
@@ -106,7 +106,7 @@ class Load:
         """A refused event comes again, mended: its id was not used up."""
         if self._refused:
             bad = self._chance.choice(self._refused)
-            data = dict(bad.data) | {"amount": str(self._chance.randint(1, 2000))}
+            data = dict(bad.data) | {"amount": str(self._chance.choice((25, 1500)))}
             self._log.produce(_with(bad, data))
 
     def _unreadable(self) -> None:
@@ -135,9 +135,7 @@ class Load:
         user = self._chance.choice(USERS)
         kind = self._chance.choice(("failed", "completed"))
         self._send(
-            draft(
-                f"bfc.transfer.{kind}", data, user=user, id=f"e{self._count}", time=self._time()
-            )
+            draft(f"bfc.transfer.{kind}", data, user=user, id=f"e{self._count}", time=self._time())
         )
 
     def _open(self) -> None:

@@ -28,7 +28,9 @@ class Log:
     ) -> None:
         self.counts = counts
         self.records: dict[Partition, list[RawRecord]] = {
-            Partition(topic, number): [] for topic, count in counts.items() for number in range(count)
+            Partition(topic, number): []
+            for topic, count in counts.items()
+            for number in range(count)
         }
         self.ends = dict.fromkeys(self.records, 0)
         self.grown: Callable[[], None] = lambda: None
@@ -56,9 +58,7 @@ class Log:
 
     def produce(self, draft: Draft, partition: int | None = None) -> RawRecord:
         """What a producer of events does."""
-        return self.append(
-            topic_of(draft).name, key_of(draft), encode(draft), partition=partition
-        )
+        return self.append(topic_of(draft).name, key_of(draft), encode(draft), partition=partition)
 
     def skip(self, places: Iterable[Partition], most: int = 1) -> None:
         """Offsets that no consumer sees a record at."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -61,7 +60,9 @@ class StorePort:
     async def checkpoint(self, projection: str, place: Partition) -> Checkpoint:
         store = self._postgres.store
         return await self._world.call(
-            POSTGRES, f"checkpoint {projection}", lambda: at_once(store.checkpoint(projection, place))
+            POSTGRES,
+            f"checkpoint {projection}",
+            lambda: at_once(store.checkpoint(projection, place)),
         )
 
     async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
@@ -103,6 +104,20 @@ class FlushPort:
         flushes = self._postgres.flushes
         return await self._world.call(
             POSTGRES, f"take {projection}", lambda: at_once(flushes.take(projection, places))
+        )
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        flushes = self._postgres.flushes
+        return await self._world.call(
+            POSTGRES, f"regain {projection}", lambda: at_once(flushes.regain(projection, held))
+        )
+
+    async def version(self, projection: str, version: int) -> int:
+        flushes = self._postgres.flushes
+        return await self._world.call(
+            POSTGRES, f"version {projection}", lambda: at_once(flushes.version(projection, version))
         )
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
@@ -159,7 +174,7 @@ class FlushPort:
 
     async def _unlocked(self, id: UUID) -> None:
         while id in self._postgres.held:
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._world.told(LOOK_SECONDS)
 
 
 @dataclass
@@ -220,7 +235,9 @@ class Rereading:
     async def __call__(self, move: Move) -> Sequence[Batch]:
         most = move.end - move.start
         found, _ = await self._world.call(
-            KAFKA, f"read again {_ranges([move])}", lambda: self._log.read(move.place, move.start, most)
+            KAFKA,
+            f"read again {_ranges([move])}",
+            lambda: self._log.read(move.place, move.start, most),
         )
         records = [record for record in found if record.offset < move.end]
         return await self._intake.read([Fetched(move.place, move.start, move.end, records)], {})
@@ -229,14 +246,14 @@ class Rereading:
 class Checkpoints:
     """``Waiting``: a look at the checkpoints now and then."""
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
+    def __init__(self, world: World, postgres: Postgres) -> None:
+        self._world, self._postgres = world, postgres
 
     async def reached(
         self, projection: str, wanted: Mapping[Partition, int], timeout: float | None = None
     ) -> None:
         while any(self._postgres.reached(projection, at) < end for at, end in wanted.items()):
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._world.told(LOOK_SECONDS)
 
 
 @asynccontextmanager
@@ -253,7 +270,7 @@ async def leading(world: World, postgres: Postgres) -> AsyncIterator[OutboxPort]
     try:
         while not await world.call(POSTGRES, "lead", lock):
             while postgres.is_led():
-                await asyncio.sleep(LOOK_SECONDS * 10)
+                await world.told(LOOK_SECONDS * 10)
         yield OutboxPort(world, postgres, mine)
     finally:
         mine.over = True
@@ -283,7 +300,9 @@ class OutboxPort:
         )
 
     async def fire_timers(self, now: datetime, limit: int) -> int:
-        return await self._call("fire timers", lambda: at_once(self._outbox.fire_timers(now, limit)))
+        return await self._call(
+            "fire timers", lambda: at_once(self._outbox.fire_timers(now, limit))
+        )
 
     async def next_due(self) -> datetime | None:
         return await self._call("next due", lambda: at_once(self._outbox.next_due()))

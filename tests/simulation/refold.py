@@ -106,7 +106,7 @@ class Folded:
 
 
 class Readings:
-    """What somebody reads of the log, decoded once: events by partition, and what nobody can read."""
+    """What somebody reads of the log, decoded once, and where nobody can."""
 
     def __init__(self, log: Log, topics: Collection[str]) -> None:
         self.events: dict[Partition, list[Event]] = {}
@@ -116,9 +116,7 @@ class Readings:
                 continue
             decoded = decode_batch(log.records[place], partitions=log.counts)
             self.events[place] = [item for item in decoded if isinstance(item, Event)]
-            self.unreadable |= {
-                item.position for item in decoded if isinstance(item, Unreadable)
-            }
+            self.unreadable |= {item.position for item in decoded if isinstance(item, Unreadable)}
 
     def of(self, topics: Sequence[str]) -> Iterator[Event]:
         """Events of these topics, commands first, partition by partition."""

@@ -49,7 +49,10 @@ class Session:
 
     async def publish(self, owed: Sequence[Owed]) -> Mapping[Partition, int]:
         return await self._producers.world.call(
-            KAFKA, f"publish {len(owed)}", lambda: self._commit(owed), torn=lambda: self._abort(owed)
+            KAFKA,
+            f"publish {len(owed)}",
+            lambda: self._commit(owed),
+            torn=lambda: self._abort(owed),
         )
 
     async def standing(
@@ -79,7 +82,9 @@ class Session:
         if self._epoch == self._producers.epoch:
             self._log.skip(
                 {
-                    Partition(one.topic, partition_of(one.key or b"", self._log.counts[one.topic])): 0
+                    Partition(
+                        one.topic, partition_of(one.key or b"", self._log.counts[one.topic])
+                    ): 0
                     for one in owed
                 },
                 most=3,

@@ -114,7 +114,9 @@ class Postgres:
         for place, old in before.items():
             new = after[place]
             if new.next_offset < old.next_offset or new.epoch < old.epoch:
-                self.world.bug(f"the checkpoint of {projection} on {place} went from {old} to {new}")
+                self.world.bug(
+                    f"the checkpoint of {projection} on {place} went from {old} to {new}"
+                )
 
 
 @dataclass

@@ -144,7 +144,7 @@ async def run_worker(site: Site) -> None:
         appenders,
         StorePort(world, site.postgres),
         intake,
-        Checkpoints(site.postgres),
+        Checkpoints(world, site.postgres),
         lambda name: lambda batches, outcome: None,
         "",
         world.sleep,
@@ -184,18 +184,23 @@ class Carrier:
     async def _carry(self) -> None:
         group, known, me = self._site.group, -1, life_of_caller()
         while True:
-            fetch = await self._ask("fetch", self._fetch)
+            await me.up()
             if group.must_join(me.name):
                 await self._ask("join", lambda: group.join(me))
-            elif not group.is_settled:
-                await self._world.told(IDLE_SECONDS_MAX)
-            elif group.generation != known:
+            elif group.is_settled and group.generation != known:
                 known = group.generation
                 await self._take(group.share_of(me.name))
-            elif fetch.positions:
-                await self._hand_over(fetch)
+            elif group.is_settled and self._is_behind():
+                fetch = await self._ask("fetch", self._fetch)
+                if fetch.positions:
+                    await self._hand_over(fetch)
             else:
                 await self._world.told(IDLE_SECONDS_MAX)
+
+    def _is_behind(self) -> bool:
+        """Whether a fetch would find something: one that finds nothing is not worth a step."""
+        ends = self._site.log.ends
+        return any(ends[place] > start for place, start in self._handed.items())
 
     async def _ask(self, what: str, step: Callable[[], T]) -> T:
         """The client library asks again by itself."""
@@ -208,7 +213,9 @@ class Carrier:
     async def _take(self, places: Sequence[Partition]) -> None:
         self._generation += 1
         self._handed = {}
-        self._world.note("owns", f"{self._generation}: {sorted({p for _, p in places})}", self._name)
+        self._world.note(
+            "owns", f"{self._generation}: {sorted({p for _, p in places})}", self._name
+        )
         self._handed = dict(await self._crew.take(places))
 
     def _fetch(self) -> Fetch:

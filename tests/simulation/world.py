@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 #: Virtual seconds: the longest way of a request, the longest stay of one that nobody waits for,
 #: and the longest that a stopped process stands still.
-TRAVEL_SECONDS_MAX = 0.4
+TRAVEL_SECONDS_MAX = 1.5
 LATE_SECONDS_MAX = 8.0
 PAUSE_SECONDS_MAX = 12.0
 
@@ -250,7 +250,8 @@ class World:
     async def _travel(self, life: Life, stop: bool) -> None:
         if stop:
             await self.stop_for(life, self.chance.uniform(0.5, PAUSE_SECONDS_MAX))
-        await asyncio.sleep(self._travel_max * self.chance.random() ** 4)
+        way = self.chance.random()
+        await asyncio.sleep(self._travel_max * (way - 0.4) ** 3 if way > 0.4 else 0.0)
         await life.up()
 
     def _later(self, what: str, step: Callable[[], object], life: Life) -> None:

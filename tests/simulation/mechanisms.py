@@ -1,0 +1,198 @@
+"""The mechanisms that the promises rest on, each with a part that lacks it.
+
+A part is a store, a log or a collaborator as the product has it, but for one thing. Histories
+that are played with it must break: else either the mechanism or the simulation is worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from projections.analytics.append import AppendTable, Flush, Taken
+from projections.analytics.memory import MemoryAppendStore, MemoryFlushLog
+from projections.batch import Batch, DeadLetter, Move, Partition
+from projections.lane import Lane
+from projections.memory import MemoryIndex
+from projections.projector import Projector
+from projections.rows import Rows
+from projections.store import Commit
+from schemas.envelope import Event
+from schemas.position import Position
+from streams.crew import Crew
+from streams.relay import Page
+from streams.transport import Round, Slice
+from tests.simulation.relaying import Session
+from tests.simulation.servers import Parts, StrictStore
+
+Attribute = tuple[type, str, object]
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What a history is played with: parts, and what replaces attributes of collaborators."""
+
+    parts: Parts = field(default_factory=Parts)
+    attributes: tuple[Attribute, ...] = ()
+
+
+class AnyPosition(StrictStore):
+    """Commits of the owner are taken wherever the checkpoint is."""
+
+    async def commit(self, commit: Commit) -> None:
+        moves = [
+            replace(move, start=(await self.checkpoint(commit.projection, move.place)).next_offset)
+            for move in commit.moves
+        ]
+        await super().commit(replace(commit, moves=moves))
+
+
+class AnyOwner(StrictStore):
+    """Commits are taken from whoever knows where the checkpoint is."""
+
+    async def commit(self, commit: Commit) -> None:
+        moves = [
+            replace(move, epoch=(await self.checkpoint(commit.projection, move.place)).epoch)
+            for move in commit.moves
+        ]
+        await super().commit(replace(commit, moves=moves))
+
+
+class AnybodyAnywhere(AnyPosition, AnyOwner):
+    """Commits are taken as they come."""
+
+
+class Forgiving(StrictStore):
+    """An id that was refused is used up."""
+
+    async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
+        return set()
+
+
+class Unjudging(MemoryIndex):
+    """Nothing is a repetition."""
+
+    async def judge(
+        self, events: Sequence[Event], unreadable: Sequence[DeadLetter], *further: Any
+    ) -> set[int]:
+        await super().judge(events, unreadable, *further)
+        return set()
+
+
+class Nearsighted(MemoryIndex):
+    """Only what is repeated within one fetch is a repetition."""
+
+    async def judge(
+        self, events: Sequence[Event], unreadable: Sequence[DeadLetter], *further: Any
+    ) -> set[int]:
+        await super().judge(events, unreadable, *further)
+        return await MemoryIndex().judge(events, ())
+
+
+class RecordedAfterwards(MemoryFlushLog):
+    """A flush is recorded when it is done; who takes a partition before knows nothing of it."""
+
+    async def open(self, flush: Flush) -> None:
+        await super().open(flush)
+        for move in flush.moves:
+            self.stands[move.place].flush = None
+
+
+class Unrepaired(MemoryFlushLog):
+    """Who takes a partition goes on from its checkpoint, without what was left open."""
+
+    async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
+        for place in places:
+            if place in self.stands:
+                self.stands[place].flush = None
+        return await super().take(projection, places)
+
+
+class Tokenless(MemoryAppendStore):
+    """Every insert takes effect, also one that did before."""
+
+    async def send(self, table: AppendTable, block: bytes, token: str) -> None:
+        self._tokens.clear()
+        await super().send(table, block, token)
+
+
+class SeesAll(MemoryAppendStore):
+    """Whoever repairs is told that everything is there."""
+
+    async def count(self, table: AppendTable, moves: Sequence[Move]) -> int:
+        return 1 << 30
+
+    async def present(self, table: AppendTable, moves: Sequence[Move]) -> set[Position]:
+        return {
+            Position(*move.place, offset)
+            for move in moves
+            for offset in range(move.start, move.end)
+        }
+
+
+async def _never(_self: Projector, _moves: Sequence[Move]) -> bool:
+    return False
+
+
+async def _always(_self: Projector, _moves: Sequence[Move]) -> bool:
+    return True
+
+
+def _keep(_self: Rows) -> None:
+    """Forget nothing."""
+
+
+async def _hand_at_once(self: Crew, name: str, part: Slice, _generation: Callable[[], int]) -> None:
+    await _HAND(self, name, part, lambda: part.round.generation)
+
+
+async def _read_at_once(self: Crew, together: Round) -> list[Batch]:
+    return await self._intake.read(together.fetched, together.commands_end)
+
+
+async def _nothing_stands(
+    _self: Session, _topics: Collection[str], _positions: Mapping[Partition, int]
+) -> AsyncIterator[Page]:
+    for page in ():
+        yield page
+
+
+def _unfenced(_self: Session) -> None:
+    """Whoever writes may write."""
+
+
+def _ready(_self: Lane, _batch: Batch, _chosen: list[Batch]) -> bool:
+    return True
+
+
+_HAND = Crew.hand
+
+#: What is lacking, in the words of a failure.
+MECHANISMS: Mapping[str, Lacking] = {
+    "compare-and-set of the position": Lacking(Parts(store=AnyPosition)),
+    "the epoch of the owner": Lacking(Parts(store=AnyOwner)),
+    "compare-and-set and epoch": Lacking(Parts(store=AnybodyAnywhere)),
+    "asking after a commit of unknown outcome": Lacking(
+        attributes=((Projector, "_is_committed", _never),)
+    ),
+    "not believing in a commit of unknown outcome": Lacking(
+        attributes=((Projector, "_is_committed", _always),)
+    ),
+    "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
+    "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
+    "rounds judged in order": Lacking(attributes=((Crew, "_read_in_turn", _read_at_once),)),
+    "a refused id is not used up": Lacking(Parts(store=Forgiving)),
+    "forgetting rows that were not committed": Lacking(attributes=((Rows, "clear", _keep),)),
+    "dropping slices of earlier assignments": Lacking(attributes=((Crew, "hand", _hand_at_once),)),
+    "commands first": Lacking(attributes=((Lane, "_is_ready", _ready),)),
+    "the relay looks at what stands in the log": Lacking(
+        attributes=((Session, "standing", _nothing_stands),)
+    ),
+    "a new relay fences the one before": Lacking(attributes=((Session, "_check", _unfenced),)),
+    "a flush is recorded before its inserts": Lacking(Parts(flush_log=RecordedAfterwards)),
+    "an open flush is repaired": Lacking(Parts(flush_log=Unrepaired)),
+    "whoever repairs looks at what is there": Lacking(Parts(append_store=SeesAll)),
+    "tokens of inserts": Lacking(Parts(append_store=Tokenless)),
+}

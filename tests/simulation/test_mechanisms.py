@@ -1,0 +1,24 @@
+"""Each mechanism matters: without it, histories break."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.faults import storm
+from tests.simulation.history import play
+from tests.simulation.mechanisms import MECHANISMS
+
+#: Stormy histories within which the lack of a mechanism must show. Most show within ten.
+HISTORIES_MAX = 250
+DISTURBANCES = 12
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_the_lack_of_a_mechanism_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = MECHANISMS[name]
+    for owner, attribute, replacement in lacking.attributes:
+        monkeypatch.setattr(owner, attribute, replacement)
+    for seed in range(1, HISTORIES_MAX + 1):
+        if play(seed, plan=storm, parts=lacking.parts, disturbances=DISTURBANCES).broken:
+            return
+    pytest.fail(f"{HISTORIES_MAX} histories went well without this: {name}")
