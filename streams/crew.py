@@ -108,6 +108,8 @@ class Crew:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Asked at each assignment, once it is set.
         self.same_log: SameLog | None = None
+        #: Where the foremost of the projections stood on each partition when it was taken.
+        self.furthest: Mapping[Partition, int] = {}
         #: Shared with others that show it, once it is set.
         self.health = Health()
         self._store = store
@@ -175,6 +177,8 @@ class Crew:
         if self._stopped:
             raise CrewStopped
         starts: dict[Partition, int] = {}
+        furthest: dict[Partition, int] = {}
+        self.furthest = furthest
         for projection in self.projections.values():
             for lane, own in self._new_lanes(projection, places):
                 await lane.projector.take(own)
@@ -182,11 +186,13 @@ class Crew:
                     self._lanes[projection.name, place] = lane
                     offset = lane.projector.checkpoints[place].next_offset
                     starts[place] = min(offset, starts.get(place, offset))
+                    furthest[place] = max(offset, furthest.get(place, 0))
                 self._start(lane, projection.name)
         for appender in self.appenders.values():
             own = [place for place in places if place.topic in appender.topics]
             for place, offset in (await appender.take(own)).items():
                 starts[place] = min(offset, starts.get(place, offset))
+                furthest[place] = max(offset, furthest.get(place, 0))
             self._appended[appender.name] = own
         logger.info("owns %d partitions", len(places))
         self.health.partitions = len(places)

@@ -45,6 +45,10 @@ class Assignment(Protocol):
     def kafka(self) -> str:
         """Bootstrap servers."""
 
+    @property
+    def furthest(self) -> Mapping[Partition, int]:
+        """Where the foremost of the projections stood on each partition when it was taken."""
+
     async def check_log(self) -> None:
         """Raises LogMismatch unless the log is still the one that the checkpoints are of."""
 
@@ -239,6 +243,8 @@ class BatchConsumer(driver.Consumer):
             await self.assignment_of_worker.check_log()
             offsets = await self.assignment_of_worker.take(places)
             await self._check_offsets(offsets)
+            # One that stands beyond the end would pass by all that comes until there.
+            await self._check_offsets(self.assignment_of_worker.furthest)
         except Exception as error:
             self.assignment_of_worker.fail(error)
             raise

@@ -68,6 +68,7 @@ class Owner:
     """Partitions with fencing tokens, as the stores raise them: each take a moment long."""
 
     kafka = "127.0.0.1:9"
+    furthest: Mapping[Partition, int] = {}
 
     def __init__(self) -> None:
         self.raised = 0
