@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from schemas.envelope import Draft
-from schemas.topics import TOPICS
+from schemas.instants import rfc3339
 from tests.builders import draft, fixing, opened, posted, step, tick, trade
 
 PEOPLE = 36
@@ -31,8 +31,8 @@ LATE_DAYS_MAX = 3.0
 REMEMBERED_MAX = 400
 
 
-class Bad(NamedTuple):
-    """A record that is no event, as it goes into the log."""
+class Raw(NamedTuple):
+    """A record as it goes into the log, whatever it is."""
 
     topic: str
     key: bytes | None
@@ -96,20 +96,23 @@ class Bank:
         self._said.extend(drafts)
         return drafts
 
-    def bad(self) -> Bad:
-        """A record that nobody can read."""
+    def foreign(self, now: datetime) -> Raw:
+        """A record that none of our producers makes: unreadable, or in binary mode."""
         chance = self._chance
-        user = chance.choice(self.people).user.encode()
+        user = chance.choice(self.people).user
         self._count += 1
-        whole = b'{"specversion":"1.0","id":"bad-%d-%d"' % (self._seed, self._count)
+        name = f"x{self._seed}-{self._count}"
+        if chance.random() < 0.5:
+            return _binary(name, user, now)
+        whole = b'{"specversion":"1.0","id":"%s"' % name.encode()
         return chance.choice(
             [
-                Bad("bfc.ledger", user, b"{" + whole, []),
-                Bad("bfc.ledger", user, None, []),
-                Bad("bfc.transfers", user, whole + b"}", []),
-                Bad("journeys", b"sess", b"\xff\xfe" + whole, []),
-                Bad("market.prices", b"AAPL", b"[]", [("content-type", b"text/plain")]),
-                Bad("vyomo.ledger", None, b"NaN", []),
+                Raw("bfc.ledger", user.encode(), b"{" + whole, []),
+                Raw("bfc.ledger", user.encode(), None, []),
+                Raw("bfc.transfers", user.encode(), whole + b"}", []),
+                Raw("journeys", b"sess", b"\xff\xfe" + whole, []),
+                Raw("market.prices", b"AAPL", b"[]", [("content-type", b"text/plain")]),
+                Raw("vyomo.ledger", None, b"NaN", []),
             ]
         )
 
@@ -300,10 +303,21 @@ class Bank:
         return [self._made(draft, "vyomo.position.reported", data, **own)]
 
 
+def _binary(name: str, user: str, now: datetime) -> Raw:
+    attributes = {
+        "specversion": "1.0",
+        "id": name,
+        "source": "/crm",
+        "type": "external.event.received.v1",
+        "time": rfc3339(now),
+        "userid": user,
+    }
+    headers = [(f"ce_{key}", value.encode()) for key, value in attributes.items()]
+    data = b'{"system": "crm", "name": "mail", "payload": {"opened": true}}'
+    return Raw("external", user.encode(), data, [("content-type", b"application/json"), *headers])
+
+
 def _person(number: int) -> Person:
     user = f"usr_{number:02d}"
     trading = f"vy_{number:02d}" if number % 3 else None
     return Person(user, f"acc_{number:02d}", f"sav_{number:02d}", trading)
-
-
-assert {"bfc.ledger", "bfc.transfers", "journeys", "market.prices", "vyomo.ledger"} <= set(TOPICS)

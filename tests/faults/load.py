@@ -12,7 +12,7 @@ from confluent_kafka import Producer as Client
 
 from schemas.envelope import Draft, now
 from streams.producer import BrokerAway, Producer, ProducerError, ProducerSettings
-from tests.faults.banking import Bad, Bank
+from tests.faults.banking import Bank, Raw
 from tests.faults.commanding import People
 from tests.faults.parts import Target
 
@@ -28,8 +28,8 @@ BEHIND_SECONDS_MAX = 1.0
 DELIVERY_SECONDS_MAX = 6.0
 AGAIN_SECONDS = 0.25
 
-#: Of lots: how many bring a record that is no event.
-BAD_SHARE = 0.03
+#: Of lots: how many bring a record that no producer of ours makes.
+FOREIGN_SHARE = 0.03
 
 
 class BankingLoad:
@@ -89,8 +89,8 @@ class BankingLoad:
             if lot:
                 await self._send(lot)
                 count += len(lot)
-            if self._chance.random() < BAD_SHARE:
-                await self._send_bad(self._bank.bad())
+            if self._chance.random() < FOREIGN_SHARE:
+                await self._send_foreign(self._bank.foreign(now()))
             await asyncio.sleep(LOT_SECONDS)
 
     async def _send(self, drafts: Sequence[Draft]) -> None:
@@ -119,23 +119,30 @@ class BankingLoad:
         if producer is not None:
             await producer.__aexit__(type(error) if error else None, error, None)
 
-    async def _send_bad(self, bad: Bad) -> None:
+    async def _send_foreign(self, raw: Raw) -> None:
         while True:
-            if await asyncio.to_thread(_produced, self._settings.bootstrap, bad):
+            if await asyncio.to_thread(_produced, self._settings.bootstrap, raw):
                 return
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-def _produced(bootstrap: str, bad: Bad) -> bool:
+def _produced(bootstrap: str, raw: Raw) -> bool:
     """Whether the record is in the log for certain; no producer of ours would take it."""
     outcomes: list[bool] = []
     try:
-        client = Client({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+        client = Client(
+            {
+                "bootstrap.servers": bootstrap,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "log_level": 0,
+            }
+        )
         client.produce(
-            bad.topic,
-            bad.value,
-            bad.key,
-            headers=list(bad.headers),
+            raw.topic,
+            raw.value,
+            raw.key,
+            headers=list(raw.headers),
             on_delivery=lambda error, _: outcomes.append(error is None),
         )
         client.flush(DELIVERY_SECONDS_MAX)

@@ -43,6 +43,7 @@ def topic_differences(
     if broker == "kafka":
         fired = [event for event in told.events if event.source == TIMER_SOURCE]
         yield from capped("derived", _repeated([*found, *fired]))
+        yield from capped("order", _before_causes(told, found))
         yield from capped("dead-letters", _repeated_letters(told))
 
 
@@ -89,6 +90,24 @@ def _repeated(events: list[Event]) -> Iterator[str]:
         known = first.setdefault((event.source, event.id), event.position)
         if known != event.position:
             yield f"derived {event.id}: stands at {known} and again at {event.position}"
+
+
+def _before_causes(told: Told, derived: list[Event]) -> Iterator[str]:
+    """The broker stamps what it takes: nothing can have been derived before its cause was there."""
+    causes: dict[str, Event] = {}
+    for event in told.events:
+        known = causes.setdefault(event.id, event)
+        if event.ingested_at < known.ingested_at:
+            causes[event.id] = event
+    for event in derived:
+        cause = causes.get(event.causation_id or "")
+        if cause is None:
+            yield f"order {event.id}: its cause {event.causation_id} is not in the log"
+        elif event.ingested_at < cause.ingested_at:
+            yield (
+                f"order {event.id}: taken by the log at {event.ingested_at}, its cause {cause.id}"
+                f" at {cause.ingested_at}"
+            )
 
 
 def _letters(told: Told) -> dict[str, dict[str, Any]]:

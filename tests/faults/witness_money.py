@@ -22,6 +22,15 @@ LOOK_SECONDS = 0.25
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 10.0
 
+#: A connection that is lost while it sends shows as the driver's confusion about its own state.
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+)
+
 Account = tuple[str, str, str]
 
 
@@ -129,7 +138,7 @@ class MoneyWitness:
                 return await _look(connection)
             finally:
                 connection.terminate()
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        except _LOST as error:
             if _is_ours(error):
                 raise
             return None
