@@ -21,6 +21,7 @@ from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
 from projections.postgres.progress import following
 from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.projection import Projection
 from projections.projector import Fate, Outcome
 from projections.store import Store
 from schemas.envelope import Draft
@@ -71,16 +72,19 @@ class World:
     folder: Path
     parts: AsyncExitStack
 
-    async def worker(self, name: str = "one") -> Running:
-        new_crew, fates = await self.crews()
+    async def worker(self, name: str = "one", projection: Projection | None = None) -> Running:
+        new_crew, fates = await self.crews(projection=projection)
         stop = asyncio.Event()
         task = asyncio.create_task(work(new_crew(), self.folder / name, stop))
         return Running(stop, task, fates)
 
     async def crews(
-        self, store: Store | None = None, appenders: Sequence[Appender] = ()
+        self,
+        store: Store | None = None,
+        appenders: Sequence[Appender] = (),
+        projection: Projection | None = None,
     ) -> tuple[Callable[[], Crew], dict[Fate, int]]:
-        """The way to make crews of the totals, and the fates of all their events."""
+        """The way to make crews of the totals or of others, and the fates of their events."""
         counts = await partition_counts(self.stack.kafka)
         progress = await self.parts.enter_async_context(following(self.url))
         index = await PostgresIndex.open(self.pool, list(TOPICS))
@@ -95,9 +99,10 @@ class World:
 
         intake = Intake(index, counts, "bfc")
         rows = store or PostgresStore(self.pool)
+        folded = projection or Totals()
         kafka = self.stack.kafka
         return (
-            lambda: Crew([Totals()], appenders, rows, intake, progress, applied, kafka),
+            lambda: Crew([folded], appenders, rows, intake, progress, applied, kafka),
             fates,
         )
 
