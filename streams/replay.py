@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import aiokafka
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from projections.batch import Batch, Partition
 from projections.intake import Fetched, Intake
+from projections.log_identity import LogMismatch
 from projections.rebuild import Positions, RebuildLost, commands_first
 from projections.store import Unavailable
 from streams.ends import true_end
@@ -84,6 +85,7 @@ class KafkaLog:
         """Fold up to exactly these offsets, commands first; returns when all is committed.
 
         Raises:
+            LogMismatch: the log has been cut at its beginning.
             Unavailable: the broker does not answer; it may be called again.
             RebuildLost: the log does not hold its beginning any more.
         """
@@ -95,6 +97,11 @@ class KafkaLog:
                 await self._read({place: target[place] for place in stage}, reached)
                 await self._into.drained()
                 reached(self._into.reached())
+        except OffsetOutOfRangeError as error:
+            raise LogMismatch(
+                f"the log at {self._kafka} does not have what the rebuild has to read next"
+                f" ({error.args[0]}): from a log whose beginning is gone no read model can be made"
+            ) from error
         except (KafkaError, OSError) as error:
             raise Unavailable(f"reading the log: {error or type(error).__name__}") from error
 
