@@ -35,6 +35,10 @@ from tests.faults.witnesses import witnesses_of
 
 HOST = "127.0.0.1"
 WORKERS_START = 2
+
+#: The watchdog must heal within the time after which a run counts as standing still, and longer
+#: than the group waits for a silent worker.
+STALL_SECONDS = 10.0
 TOKEN_SECONDS = 24 * 3600
 
 #: What each process wrote last is shown when a run fails, so many lines.
@@ -133,7 +137,8 @@ def _environment(stack: Stack, doors: dict[str, Proxy]) -> dict[str, str]:
         "postgres": f"{user}@{HOST}:{doors['postgres'].port}/{rest.partition('/')[2]}",
         "clickhouse": f"http://{HOST}:{doors['clickhouse'].port}",
     }
-    return environment_of(stack.folder, through, partitions_embedded)
+    env = environment_of(stack.folder, through, partitions_embedded)
+    return {**env, "STREAMS_STALL_SECONDS": f"{STALL_SECONDS:g}"}
 
 
 def _workers(folder: Path, env: dict[str, str]) -> Callable[[int], Server]:
