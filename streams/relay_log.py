@@ -29,9 +29,10 @@ TRANSACTIONAL_ID = "streams-relay"
 #: read_committed wait behind it. A round takes milliseconds; a new leader ends it at once.
 TRANSACTION_TIMEOUT_MS = 10_000
 
-#: Seconds that this side waits for a step; right after its start a broker may need some for the
-#: first transaction.
-STEP_SECONDS_MAX = 30.0
+#: Seconds that this side waits: for the session, because right after its start a broker may need
+#: some for the first one; for the records and for the end of a round, as long as the broker does.
+SESSION_SECONDS_MAX = 30.0
+ROUND_SECONDS_MAX = TRANSACTION_TIMEOUT_MS / 1000
 
 #: Records of one page of reading: what is held in memory, and one transaction of the database.
 PAGE_RECORDS_MAX = 5_000
@@ -133,7 +134,7 @@ async def kafka_log(kafka: str) -> AsyncIterator[KafkaDerivedLog]:
         }
     )
     with _translated():
-        await _to_its_end(lambda: producer.init_transactions(STEP_SECONDS_MAX))
+        await _to_its_end(lambda: producer.init_transactions(SESSION_SECONDS_MAX))
     try:
         yield KafkaDerivedLog(kafka, producer)
     finally:
@@ -180,8 +181,8 @@ def _publish(producer: Producer, owed: Sequence[Owed]) -> dict[Partition, int]:
             on_delivery=delivered,
         )
     # Serves the reports of delivery too; what failed makes the commit fail.
-    producer.flush(STEP_SECONDS_MAX)
-    producer.commit_transaction(STEP_SECONDS_MAX)
+    producer.flush(ROUND_SECONDS_MAX)
+    producer.commit_transaction(ROUND_SECONDS_MAX)
     return ends
 
 

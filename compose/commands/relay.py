@@ -41,14 +41,14 @@ def relay(
 
     from projections.log_identity import LogMismatch
     from projections.postgres.pool import NotMigrated
-    from projections.store import Unavailable
+    from projections.store import Broken, Unavailable
     from streams.topics import BrokerSilent, TopicsMissing
 
     try:
         run_until_signalled(main)
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
-    except (BrokerSilent, NotMigrated, TopicsMissing, Unavailable) as error:
+    except (Broken, BrokerSilent, NotMigrated, TopicsMissing, Unavailable) as error:
         raise CommandError(str(error)) from None
 
 

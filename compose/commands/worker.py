@@ -159,7 +159,7 @@ async def run_worker(
         running = [
             _mark_ready(health, ready_file),
             same_log.watch(lambda error: crews[0].fail(error)),
-            *([_relay(settings)] if with_relay else []),
+            *([_relay(settings, health, crews)] if with_relay else []),
         ]
         tasks = [asyncio.create_task(each) for each in running]
         try:
@@ -243,12 +243,21 @@ async def _analytics(
         )
 
 
-async def _relay(settings: Settings) -> None:
+async def _relay(settings: Settings, health: Health, crews: Sequence[Crew]) -> None:
+    """Publish until cancelled; what no waiting helps against ends the worker."""
+    from projections.health import RELAY
     from projections.postgres.outbox import leading
     from streams.relay import relay
     from streams.relay_log import kafka_log
 
-    await relay(lambda: leading(settings.postgres), lambda: kafka_log(settings.kafka))
+    try:
+        await relay(
+            lambda: leading(settings.postgres),
+            lambda: kafka_log(settings.kafka),
+            report=health.of(RELAY),
+        )
+    except Exception as error:  # noqa: BLE001 - the crew's end is the worker's, with this error
+        crews[0].fail(error)
 
 
 def _say_refused(name: str, letters: Sequence[DeadLetter]) -> None:

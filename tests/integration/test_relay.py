@@ -251,7 +251,7 @@ async def test_a_relay_that_slept_too_long_publishes_nothing_more(
         more = skipped(100)
         await owing.commit(more)
         await owing.settled()
-        await eventually(lambda: "attempt 1" in leader.written())
+        await writes(leader, "attempt 1")
     found = [event_of(record) for record in await owing.published(ids_of(drafts + more))]
     assert Counter(event["id"] for event in found) == Counter(ids_of(drafts + more))
     for user in {event["userid"] for event in found}:
@@ -259,8 +259,16 @@ async def test_a_relay_that_slept_too_long_publishes_nothing_more(
         assert ours == [made.id for made in drafts + more if made.user_id == user]
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
+async def writes(process: Child, text: str) -> None:
+    await _until(lambda: text in process.written(), process)
+
+
+async def ended(process: Child) -> None:
+    await _until(process.has_ended, process)
+
+
+async def _until(holds: Callable[[], bool], process: Child) -> None:
     deadline = asyncio.get_running_loop().time() + SECONDS_MAX
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline
+    while not holds():
+        assert asyncio.get_running_loop().time() < deadline, process.written()
         await asyncio.sleep(0.02)
