@@ -106,6 +106,10 @@ async def patient(connection: Connection) -> None:
     )
 
 
+#: A connection that is lost while it sends shows as the driver's confusion about its own state.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """Errors of the driver become ours, named by what can be done about them."""
@@ -118,7 +122,7 @@ async def translated() -> AsyncIterator[None]:
         raise _of_state(error) from error
     except asyncpg.DataError as error:
         raise RowsRefused(str(error)) from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except _LOST as error:
         raise Unavailable(f"PostgreSQL does not answer: {error or type(error).__name__}") from error
 
 
