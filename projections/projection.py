@@ -23,7 +23,11 @@ class Projection(Protocol):
 
     @property
     def version(self) -> int:
-        """Raised when the fold's result changes; a rebuild then makes the new tables."""
+        """Raised when the fold's result changes; a rebuild then makes the new tables.
+
+        A rebuild reads commands first, ``app.timer.fired`` among them: a fold that sets timers
+        keeps which have fired, and sets none of them again.
+        """
 
     @property
     def topics(self) -> tuple[str, ...]: ...
