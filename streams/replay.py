@@ -16,6 +16,7 @@ from projections.log_identity import LogMismatch
 from projections.rebuild import Positions, RebuildLost, commands_first
 from projections.store import Unavailable
 from streams.ends import true_end
+from streams.topics import BrokerSilent, log_ends
 
 #: Records and milliseconds of one fetch.
 FETCH_RECORDS_MAX = 10_000
@@ -71,14 +72,15 @@ class KafkaLog:
             Unavailable: the broker does not answer.
         """
         try:
-            asked = [_asked(place) for place in self._places]
-            found = await self._consumer.end_offsets(asked)
-            ends = {Partition(*place): end for place, end in found.items()}
+            # Not asked as a reader of committed records: while a transaction is open, Tansu then
+            # answers that the partition is empty.
+            found = await asyncio.to_thread(log_ends, self._kafka)
+            ends = {place: found[place] for place in self._places}
             for place in ends.keys() & at_least.keys():
                 if at_least[place] > ends[place]:
                     ends[place] = await true_end(self._kafka, place, ends[place])
             return ends
-        except (KafkaError, OSError) as error:
+        except (BrokerSilent, KafkaError, OSError) as error:
             raise Unavailable(f"the log's ends: {error or type(error).__name__}") from error
 
     async def replay(self, target: Positions, reached: Callable[[Positions], None]) -> None:
