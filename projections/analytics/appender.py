@@ -161,9 +161,12 @@ class Analytics:
         keys = [event.key for event in batch.events if event.position.offset in batch.duplicates]
         if not keys:
             return set()
-        return await self._until(
+        # Before the store is asked: what is closed meanwhile is in its answer, or in these.
+        verdicts = self._flusher.verdicts()
+        found = await self._until(
             "asks for its dead letters", lambda: self._log.refused(ANALYTICS, keys)
         )
+        return {key for key in keys if verdicts.get(key, key in found)}
 
     async def _take(self, places: Sequence[Partition]) -> dict[Partition, Taken]:
         taken = dict(await self._log.take(ANALYTICS, places))

@@ -89,6 +89,7 @@ class Flusher:
         self._new_id = new_id
         self._pending: deque[Part] = deque()
         self._changed = asyncio.Event()
+        self._in_hand: Sequence[Part] = ()
         self._busy = False
         self._next_start = 0.0
 
@@ -96,6 +97,17 @@ class Flusher:
     def pending_rows(self) -> int:
         """Rows that wait for the next flush."""
         return self._weight(lambda each: each.count)
+
+    def verdicts(self) -> dict[UUID, bool]:
+        """Of events whose flush is not done: whether they are refused, or were and are not now.
+
+        The dead letters in the store do not know of them yet.
+        """
+        told: dict[UUID, bool] = {}
+        for part in (*self._in_hand, *self._pending):
+            told.update((each.event_key, True) for each in part.gathered.letters if each.event_key)
+            told.update((key, False) for key in part.gathered.resolved)
+        return told
 
     async def add(self, part: Part) -> None:
         """Queue rows; returns when what waits is below the limits."""
@@ -142,6 +154,7 @@ class Flusher:
         self._busy = True
         try:
             while parts:
+                self._in_hand = parts
                 try:
                     await self._send(parts)
                     break
@@ -152,6 +165,7 @@ class Flusher:
                         list(_with_epochs(parts, back)), loss.places - back.keys()
                     )
         finally:
+            self._in_hand = ()
             self._busy = False
             self._notify()
 

@@ -89,11 +89,11 @@ def gather(
             continue
         try:
             typed = list(typed_rows(event))
-        except Refused as refusal:
-            gathered.letters.append(letter_of(event, batch, str(refusal)))
-            continue
         except Exception as bug:  # noqa: BLE001 - one event must not stop the line
-            gathered.letters.append(letter_of(event, batch, f"{type(bug).__name__}: {bug}"))
+            known = isinstance(bug, Refused)
+            reason = str(bug) if known else f"{type(bug).__name__}: {bug}"
+            gathered.letters.append(letter_of(event, batch, reason))
+            open_keys.add(event.key)
             continue
         if repeated:
             open_keys.discard(event.key)
