@@ -6,6 +6,7 @@ that are played with it must break: else either the mechanism or the simulation 
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,18 +25,33 @@ from schemas.position import Position
 from streams.crew import Crew
 from streams.relay import Page
 from streams.transport import Round, Slice
+from tests.simulation.faults import Fault, Plan
 from tests.simulation.relaying import Session
 from tests.simulation.servers import Parts, StrictStore
 
 Attribute = tuple[type, str, object]
 
 
+#: Faults of one history in which a mechanism is lacking.
+FAULTS_MAX = 100
+
+
 @dataclass(frozen=True)
 class Lacking:
-    """What a history is played with: parts, and what replaces attributes of collaborators."""
+    """What a history is played with: parts, and what replaces attributes of collaborators.
+
+    ``faults`` are the kinds that the mechanism is there for, so that few histories show it.
+    """
 
     parts: Parts = field(default_factory=Parts)
     attributes: tuple[Attribute, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    rate: float = 0.12
+    disturbances: int = 2
+
+    def plan(self, chance: random.Random) -> Plan:
+        rates = {fault: self.rate / len(self.faults) for fault in self.faults}
+        return Plan(chance, rates, left=FAULTS_MAX)
 
 
 class AnyPosition(StrictStore):
@@ -171,28 +187,48 @@ _HAND = Crew.hand
 
 #: What is lacking, in the words of a failure.
 MECHANISMS: Mapping[str, Lacking] = {
-    "compare-and-set of the position": Lacking(Parts(store=AnyPosition)),
-    "the epoch of the owner": Lacking(Parts(store=AnyOwner)),
-    "compare-and-set and epoch": Lacking(Parts(store=AnybodyAnywhere)),
+    "compare-and-set of the position": Lacking(Parts(store=AnyPosition), faults=(Fault.LATE,)),
+    "the epoch of the owner": Lacking(
+        Parts(store=AnyOwner),
+        faults=(Fault.PAUSE_BEFORE, Fault.CRASH_LATE),
+        rate=0.06,
+        disturbances=12,
+    ),
+    "compare-and-set and epoch": Lacking(
+        Parts(store=AnybodyAnywhere), faults=(Fault.PAUSE_BEFORE, Fault.LATE)
+    ),
     "asking after a commit of unknown outcome": Lacking(
-        attributes=((Projector, "_is_committed", _never),)
+        attributes=((Projector, "_is_committed", _never),), faults=(Fault.UNKNOWN,)
     ),
     "not believing in a commit of unknown outcome": Lacking(
-        attributes=((Projector, "_is_committed", _always),)
+        attributes=((Projector, "_is_committed", _always),), faults=(Fault.LOST,)
     ),
     "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
     "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
-    "rounds judged in order": Lacking(attributes=((Crew, "_read_in_turn", _read_at_once),)),
+    "rounds judged in order": Lacking(
+        attributes=((Crew, "_read_in_turn", _read_at_once),), faults=(Fault.LOST,), rate=0.3
+    ),
     "a refused id is not used up": Lacking(Parts(store=Forgiving)),
     "forgetting rows that were not committed": Lacking(attributes=((Rows, "clear", _keep),)),
-    "dropping slices of earlier assignments": Lacking(attributes=((Crew, "hand", _hand_at_once),)),
-    "commands first": Lacking(attributes=((Lane, "_is_ready", _ready),)),
-    "the relay looks at what stands in the log": Lacking(
-        attributes=((Session, "standing", _nothing_stands),)
+    "dropping slices of earlier assignments": Lacking(
+        attributes=((Crew, "hand", _hand_at_once),), faults=(Fault.LOST,), disturbances=12
     ),
-    "a new relay fences the one before": Lacking(attributes=((Session, "_check", _unfenced),)),
-    "a flush is recorded before its inserts": Lacking(Parts(flush_log=RecordedAfterwards)),
-    "an open flush is repaired": Lacking(Parts(flush_log=Unrepaired)),
-    "whoever repairs looks at what is there": Lacking(Parts(append_store=SeesAll)),
-    "tokens of inserts": Lacking(Parts(append_store=Tokenless)),
+    "commands first": Lacking(attributes=((Lane, "_is_ready", _ready),), faults=(Fault.LOST,)),
+    "the relay looks at what stands in the log": Lacking(
+        attributes=((Session, "standing", _nothing_stands),),
+        faults=(Fault.UNKNOWN, Fault.CRASH_AFTER),
+    ),
+    "a new relay fences the one before": Lacking(
+        attributes=((Session, "_check", _unfenced),), faults=(Fault.LATE,)
+    ),
+    "a flush is recorded before its inserts": Lacking(
+        Parts(flush_log=RecordedAfterwards), faults=(Fault.CRASH_AFTER,), rate=0.03
+    ),
+    "an open flush is repaired": Lacking(
+        Parts(flush_log=Unrepaired), faults=(Fault.CRASH_AFTER,), rate=0.03
+    ),
+    "whoever repairs looks at what is there": Lacking(
+        Parts(append_store=SeesAll), faults=(Fault.CRASH_BEFORE,)
+    ),
+    "tokens of inserts": Lacking(Parts(append_store=Tokenless), faults=(Fault.UNKNOWN, Fault.LATE)),
 }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.faults import storm
 from tests.simulation.history import play
 from tests.simulation.mechanisms import MECHANISMS
 
-#: Stormy histories within which the lack of a mechanism must show. Most show within ten.
+#: Histories within which the lack of a mechanism must show. Most show within ten.
 HISTORIES_MAX = 250
-DISTURBANCES = 12
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
@@ -19,6 +17,8 @@ def test_the_lack_of_a_mechanism_shows(name: str, monkeypatch: pytest.MonkeyPatc
     for owner, attribute, replacement in lacking.attributes:
         monkeypatch.setattr(owner, attribute, replacement)
     for seed in range(1, HISTORIES_MAX + 1):
-        if play(seed, plan=storm, parts=lacking.parts, disturbances=DISTURBANCES).broken:
+        if play(
+            seed, plan=lacking.plan, parts=lacking.parts, disturbances=lacking.disturbances
+        ).broken:
             return
     pytest.fail(f"{HISTORIES_MAX} histories went well without this: {name}")
