@@ -21,6 +21,9 @@ RESTART_SECONDS = 0.5
 #: A process or server that is not ready by then is not coming.
 READY_SECONDS_MAX = 90.0
 
+#: A server that is not there after the stack's own time is started again, as often as this.
+START_ATTEMPTS_MAX = 3
+
 #: The exit codes by which a process says that an operator is needed: never right in these runs.
 NEEDS_OPERATOR = (2, 3, 4)
 
@@ -127,10 +130,13 @@ class StackServer:
 
     async def start(self) -> None:
         async with self._orders:
-            try:
-                await asyncio.to_thread(self._stack.start, self.name)
-            except StartFailed as error:
-                raise Broken(f"{self.name} does not come back: {error}") from error
+            for attempt in range(1, START_ATTEMPTS_MAX + 1):
+                try:
+                    await asyncio.to_thread(self._stack.start, self.name)
+                    break
+                except StartFailed as error:
+                    if attempt == START_ATTEMPTS_MAX:
+                        raise Broken(f"{self.name} does not come back: {error}") from error
 
     def freeze(self) -> None:
         pid = self._stack.pids[self.name]
