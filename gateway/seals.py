@@ -36,7 +36,7 @@ class Seal:
         if not hmac.compare_digest(tag, self._tag(payload, bound_to)) or text != self.close(
             payload, *bound_to
         ):
-            raise Invalid("is not a cursor of this gateway, or not one of yours")
+            raise Invalid("is not a cursor of this gateway, or not one of yours, or of another log")
         return payload
 
     def _tag(self, payload: bytes, bound_to: tuple[str, ...]) -> bytes:

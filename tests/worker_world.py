@@ -32,7 +32,7 @@ from streams.producer import ProducerSettings, SyncProducer
 from streams.topics import log_ends
 from tests.builders import posted
 
-SECONDS_MAX = 90.0
+SECONDS_MAX = 240.0
 LEDGER = "bfc.ledger"
 USER = "usr_17"
 

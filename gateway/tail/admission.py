@@ -63,8 +63,8 @@ class Admission:
         """What ``from`` means: a cursor, ``earliest``, or ``latest`` (also when there is none).
 
         Raises:
-            Invalid: the cursor is not one of this person.
-            Unavailable: it was kept elsewhere and can't be had now.
+            Invalid: the cursor is not one of this person in this log.
+            Unavailable: it was kept elsewhere and can't be had now, or the log is not read now.
         """
         if place is None or place in ("", "latest"):
             return Start({})
@@ -72,7 +72,9 @@ class Admission:
             return Start(None)
         if len(place) > CURSOR_LENGTH_MAX:
             raise Invalid("is not a cursor of this gateway")
-        payload = self._seal.open(place, "tail", principal.user_id)
+        # Until then it is not known which log there is.
+        await self._hub.running(RUNNING_SECONDS_MAX)
+        payload = self._seal.open(place, "tail", principal.user_id, self._hub.log)
         if payload[:1] == bytes((_KEPT,)):
             kept = await self._keeper.find(payload[1:])
             if kept is None:
@@ -96,12 +98,12 @@ class Admission:
         shape = shape_of(selection, hub.partitions)
         # What was in the log before is history, what comes after is live, to the event.
         await self._follower.caught_up(shape.places)
-        user_id, seal = principal.user_id, self._seal
+        user_id, seal, log = principal.user_id, self._seal, hub.log
         return Subscription(
             hub,
             selection,
             shape,
-            lambda payload: seal.close(payload, "tail", user_id),
+            lambda payload: seal.close(payload, "tail", user_id, log),
             self._history,
         )
 
@@ -110,7 +112,8 @@ class Admission:
 
         Where it can be kept nowhere, the answer is a sentence: every message had a cursor, too.
         """
-        whole = self._seal.close(payload, "tail", principal.user_id)
+        log = self._hub.log
+        whole = self._seal.close(payload, "tail", principal.user_id, log)
         if len(whole) <= REASON_BYTES_MAX:
             return whole
         kept_id = secrets.token_bytes(_KEPT_ID_BYTES)
@@ -118,4 +121,4 @@ class Admission:
             await self._keeper.keep(kept_id, payload)
         except Unavailable:
             return "too slow; go on from the cursor of the last message"
-        return self._seal.close(bytes((_KEPT,)) + kept_id, "tail", principal.user_id)
+        return self._seal.close(bytes((_KEPT,)) + kept_id, "tail", principal.user_id, log)

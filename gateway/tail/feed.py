@@ -20,6 +20,7 @@ from gateway.tail.kafka import (
     Tp,
     consumer,
     end_seen,
+    name_of_log,
     near_ends_of,
     partition_counts,
     readable_end,
@@ -41,6 +42,10 @@ ENDS_SECONDS_MAX = 5.0
 
 #: How long the feed looks for the very end before it begins.
 BEGIN_SECONDS_MAX = 2.0
+
+
+#: Between two looks whether the log is still the same one.
+WATCH_SECONDS = 5.0
 
 
 class Pulse:
@@ -114,12 +119,17 @@ class Feed:
                 self._kafka, "gateway-tail", self._hub.settings.fetch_wait_ms
             ) as client:
                 partitions = await partition_counts(self._kafka, NUMBERED_TOPICS)
+                log = await name_of_log(self._kafka, NUMBERED_TOPICS)
                 places = [(t, p) for t, count in partitions.items() for p in range(count)]
                 ends = await _begin_at_end(client, places)
-                self._hub.start(partitions, ends)
+                self._hub.start(partitions, ends, log)
                 self._consumer = client
                 logger.info("the tail follows %d partitions", len(places))
-                await self._follow(client, partitions)
+                watch = asyncio.create_task(self._until_other(log), name="tail's log")
+                try:
+                    await self._follow(client, partitions, watch)
+                finally:
+                    watch.cancel()
         except LogChanged as error:
             logger.warning("the log is another one than before, the tail begins anew: %s", error)
             self._hub.stop("the log has changed")
@@ -129,9 +139,23 @@ class Feed:
         finally:
             self._consumer = None
 
-    async def _follow(self, client: Consumer, partitions: Mapping[str, int]) -> None:
+    async def _until_other(self, log: str) -> None:
+        """Return once another log is there; fetching alone does not tell, if it is long enough."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                if await name_of_log(self._kafka, NUMBERED_TOPICS) != log:
+                    return
+            except Unavailable as error:
+                logger.debug("which log it is is not known now: %s", error)
+
+    async def _follow(
+        self, client: Consumer, partitions: Mapping[str, int], other: asyncio.Task[None]
+    ) -> None:
         hub = self._hub
         while True:
+            if other.done():
+                raise LogChanged("its topics have other ids")
             async with translated():
                 batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
             for tp, records in batches.items():

@@ -58,6 +58,8 @@ class Hub:
         self._market: set[Listener] = set()
         self._running = asyncio.Event()
         self._why_not = "the log has not been read yet"
+        #: Which log is read; cursors are of one log and mean nothing in another.
+        self.log = ""
         self._clear({}, {})
 
     # State ---------------------------------------------------------------------------------
@@ -73,9 +75,10 @@ class Hub:
         self._ring_bytes = 0
         self._first = 0
 
-    def start(self, partitions: Mapping[str, int], ends: Mapping[Place, int]) -> None:
-        """The feed reads from these ends on."""
+    def start(self, partitions: Mapping[str, int], ends: Mapping[Place, int], log: str) -> None:
+        """The feed reads from these ends on, of the log of this name."""
         self._clear(partitions, ends)
+        self.log = log
         self._running.set()
 
     def stop(self, reason: str) -> None:

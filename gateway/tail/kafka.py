@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from gateway.log import Place
 from projections.store import Unavailable
@@ -86,6 +89,27 @@ async def partition_counts(kafka: str, topics: Collection[str]) -> dict[str, int
     if missing:
         raise Unavailable(f"there are no topics yet named {', '.join(missing)}")
     return {topic: counts[topic] for topic in topics}
+
+
+async def name_of_log(kafka: str, topics: Collection[str]) -> str:
+    """What tells this log from any other: the ids of its topics, which no other topics ever have.
+
+    Raises:
+        Unavailable: no broker answers, or a topic is not there.
+    """
+    return await asyncio.to_thread(_name_of_log, kafka, sorted(topics))
+
+
+def _name_of_log(kafka: str, topics: list[str]) -> str:
+    # aiokafka speaks no version of the protocol that has the ids.
+    settings: dict[str, Any] = {"bootstrap.servers": kafka, "log_level": 0}
+    # The call that fails says it, too.
+    client = AdminClient({**settings, "error_cb": lambda _error: None})
+    try:
+        found = client.describe_topics(TopicCollection(topics), request_timeout=REQUEST_SECONDS_MAX)
+        return " ".join(str(found[topic].result().topic_id) for topic in topics)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
 
 
 async def near_ends_of(client: Consumer, places: Collection[Place]) -> Mapping[Place, int]:

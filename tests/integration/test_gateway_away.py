@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from compose.local import Stack, local_stack, state
 from compose.local.service import await_gone, descendants
+from gateway.tail.endpoint import BAD_REQUEST, RESTART
 from projections.clickhouse.client import open_client
 from projections.clickhouse.migrate import migrate
-from tests.gateway_running import message, new_user, running_gateway
+from schemas.limits import partitions_embedded
+from streams.producer import ProducerSettings, SyncProducer
+from streams.topics import ensure
+from tests.builders import draft
+from tests.gateway_running import Gateway, message, new_user, running_gateway, until_live
 
 
 @pytest.fixture
@@ -83,3 +91,68 @@ async def test_each_part_that_is_away_is_named_and_the_rest_goes_on(
         assert "up" not in down.json()["parts"].values()
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/api/sync/health")).json() == {"status": "degraded"}
+
+
+async def test_a_cursor_of_another_log_is_refused(
+    own_stack: tuple[Stack, dict[str, int]],
+) -> None:
+    stack, _ = own_stack
+    user = new_user()
+    async with (
+        running_gateway(stack, stack.postgres) as gateway,
+        gateway.client(user) as client,
+    ):
+        await track(client, 2)
+        async with gateway.tail(user, query="from=earliest") as socket:
+            cursor = (await message(socket))["cursor"]
+        async with gateway.tail(user, query=f"from={cursor}") as socket:
+            assert (await message(socket))["event"]["data"]["action"] == "a1"
+
+        await asyncio.to_thread(stack.stop, "kafka", signal.SIGKILL)
+        await asyncio.to_thread(stack.start, "kafka")
+        await asyncio.to_thread(ensure, stack.kafka, partitions_embedded)
+        # More than the old log had: its offsets exist here, but they are of other events.
+        steps = [
+            draft(
+                "journey.step.recorded",
+                {"session": "s", "action": f"a{number}", "platform": "web"},
+                user=user,
+            )
+            for number in range(9)
+        ]
+        with SyncProducer(ProducerSettings(stack.kafka)) as producer:
+            await asyncio.to_thread(producer.send_many, steps)
+        assert await farewell(gateway, user, cursor) == BAD_REQUEST
+        async with gateway.tail(user, query="from=earliest") as socket:
+            events, _ = await until_live(socket)
+        actions = [each["event"]["data"]["action"] for each in events]
+        assert actions == [f"a{n}" for n in range(9)]
+
+
+async def farewell(gateway: Gateway, user: str, cursor: str) -> int:
+    """Why the tail from this cursor ends, other than that it begins anew."""
+    async with asyncio.timeout(120):
+        while True:
+            with pytest.raises(ConnectionClosed) as closed:
+                async with gateway.tail(user, query=f"from={cursor}") as socket:
+                    while True:
+                        await message(socket, 60)
+            assert closed.value.rcvd is not None
+            if closed.value.rcvd.code != RESTART:
+                return closed.value.rcvd.code
+
+
+async def track(client: httpx.AsyncClient, count: int) -> None:
+    """So many steps of one session, once the gateway reads the log and takes them."""
+    async with asyncio.timeout(60):
+        await until(lambda: client.get("/ready"), 200)
+        for number in range(count):
+            step = {"sessionId": "s", "action": f"a{number}", "platform": "web"}
+            await until(partial(client.post, "/api/analytics/track", json=step), 202)
+
+
+async def until(ask: Callable[[], Awaitable[httpx.Response]], status: int) -> None:
+    while True:
+        if (await ask()).status_code == status:
+            return
+        await asyncio.sleep(0.1)
