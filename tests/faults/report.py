@@ -64,7 +64,7 @@ class Report:
             "not compared" if self.differences is None else f"{len(self.differences)} differences",
         ]
         if self.broken is not None:
-            words.append(self.broken.splitlines()[0])
+            words.append(self.broken.splitlines()[0].rstrip(":"))
         how = "PASS" if self.passed else "FAIL"
         return f"faults: {how} seed={settings.seed} broker={settings.broker} {', '.join(words)}"
 
