@@ -23,6 +23,9 @@ def set_up_logging(level: str = "INFO") -> None:
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # What goes wrong in an agent's body stops the worker with the facts; what is left to Faust is
+    # a traceback for each agent that is cancelled at the end.
+    logging.getLogger("faust.agents").setLevel(logging.CRITICAL)
 
 
 def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
