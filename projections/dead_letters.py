@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from projections.batch import DeadLetter
@@ -20,6 +21,9 @@ RETRY = "dl-retry"
 REASON_BYTES_MAX = 8 * 1024
 
 _CUT = " …"
+
+#: Partition and offset; those of a log that was given up lie below zero.
+_PLACE = re.compile(r"[0-9]{1,9}:-?[0-9]{1,18}", re.ASCII)
 
 Header = tuple[str, bytes | None]
 
@@ -71,7 +75,7 @@ def retry_of(headers: Sequence[Header]) -> str | None:
 def place_of(identity: str) -> tuple[str, Position] | None:
     """The projection and the position that an identity names; None if it is none."""
     parts = identity.split("|")
-    if len(parts) != 4 or not all(part.isdecimal() and len(part) < 19 for part in parts[2:]):
+    if len(parts) != 4 or _PLACE.fullmatch(":".join(parts[2:])) is None:
         return None
     return parts[0], Position(parts[1], int(parts[2]), int(parts[3]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -133,7 +134,10 @@ def retry(
     chosen = _chosen(positions, projection, topic, reason, user, since, until, (_OPEN,))
     _narrowed(chosen, everything)
     decision = _decision(by, why)
-    amount = _confirmed("put into the log again", chosen, limit, yes)
+    bare = _ask(lambda pool: rows.count(pool, replace(chosen, kept=False)))
+    if bare.letters:
+        typer.echo(f"{letters.told(bare)} without a record: applied if the event comes again")
+    amount = _confirmed("put into the log again", replace(chosen, kept=True), limit, yes)
     if amount.letters:
         done = _ask(lambda pool: rows.retry(pool, chosen, decision, limit))
         typer.echo(f"{letters.told(done)}: retried; the relay puts them into the log")
@@ -211,8 +215,11 @@ def _position(text: str) -> Position:
     from schemas.errors import Invalid
     from schemas.position import Position
 
+    # Offsets of a log that was given up for another one lie below zero.
+    before, _, offset = text.rpartition(":")
     try:
-        return Position.parse(text)
+        place = Position.parse(f"{before}:{offset.removeprefix('-')}")
+        return place._replace(offset=-place.offset) if offset.startswith("-") else place
     except Invalid as error:
         raise _wrong("POSITION", str(error)) from None
 

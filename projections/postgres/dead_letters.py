@@ -46,7 +46,8 @@ class Chosen:
     """Which dead letters are meant: all conditions hold, None is no condition.
 
     ``reason`` is a part of it, capitals or not; ``user`` is the person, or what the key says where
-    nobody could read the event; ``since`` is included, ``until`` is not.
+    nobody could read the event; ``since`` is included, ``until`` is not. ``kept`` is whether the
+    record is there: events of a log that was given up for another one may be known by name only.
     """
 
     positions: Sequence[Position] | None = None
@@ -57,11 +58,12 @@ class Chosen:
     states: Sequence[State] | None = None
     since: datetime | None = None
     until: datetime | None = None
+    kept: bool | None = None
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing but the state narrows it down."""
-        return replace(self, states=None) == Chosen()
+        return replace(self, states=None, kept=None) == Chosen()
 
     def arguments(self) -> list[Any]:
         places: list[Any] = [None, None, None]
@@ -76,6 +78,7 @@ class Chosen:
             self.since,
             self.until,
             *places,
+            self.kept,
         ]
 
 
@@ -155,12 +158,14 @@ async def retry(pool: Pool, chosen: Chosen, decision: Decision, limit: int | Non
     State and outbox change in one transaction, so a record goes into the log once, however often
     this is called and whatever is killed. Whoever had refused an event applies it at its new
     place; for all others it is a repetition there. So a record that several refused is one
-    record, and all its open letters are retried. ``limit`` bounds the letters that are looked for.
+    record, and all its open letters are retried. Letters without a record are passed over.
+    ``limit`` bounds the letters that are looked for.
 
     Raises:
         TooLarge: one has no room in its topic; those before it may have been retried.
     """
-    return await _in_parts(pool, chosen, limit, lambda c, rows: _retry(c, rows, decision))
+    with_record = replace(chosen, kept=True)
+    return await _in_parts(pool, with_record, limit, lambda c, rows: _retry(c, rows, decision))
 
 
 async def discard(

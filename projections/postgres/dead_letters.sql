@@ -9,6 +9,7 @@ and ($6::timestamptz is null or d.created_at >= $6)
 and ($7::timestamptz is null or d.created_at < $7)
 and ($8::text[] is null or (d.topic, d.partition, d."offset") in (
     select * from unnest($8::text[], $9::integer[], $10::bigint[])))
+and ($11::boolean is null or (d.event_key is null or d.value is not null) = $11)
 
 -- name: find
 -- Oldest first, in the order of the log within a partition.
@@ -17,7 +18,7 @@ select d.projection, d.topic, d.partition, d."offset", d.reason, d.event_id, d.u
     d.decided_why
 from dead_letters d where {chosen}
 order by d.created_at, d.topic, d.partition, d."offset", d.projection
-limit $11
+limit $12
 
 -- name: count
 select count(*) as letters, count(distinct (d.topic, d.partition, d."offset")) as records
@@ -34,7 +35,7 @@ select d.projection, d.topic, d.partition, d."offset", d.key, d.value, d.header_
     d.header_values
 from dead_letters d where d.state = 'open' and {chosen}
 order by d.topic, d.partition, d."offset", d.projection
-limit $11
+limit $12
 for update
 
 -- name: decide

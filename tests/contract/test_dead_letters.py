@@ -287,6 +287,24 @@ async def test_a_record_that_its_topic_would_not_take_is_not_retried(ward: Ward)
     assert set((await ward.states()).values()) == {"open"}
 
 
+async def test_an_event_of_a_log_that_was_given_up_has_no_record_to_retry(ward: Ward) -> None:
+    """`streams log accept` lists what was not applied by its key alone, below offset zero."""
+    async with acquire(ward.pool) as connection:
+        await connection.execute(
+            'insert into dead_letters (projection, topic, partition, "offset", reason, event_key,'
+            " header_names, header_values) values ('rules', 'bfc.ledger', 3, -7, 'gone', $1,"
+            " '{}', '{}')",
+            event_of(posted("1")).key,
+        )
+    place = Position(*PLACE, -7)
+    assert await count(ward.pool, Chosen(positions=[place], kept=False)) == Amount(1, 1)
+    assert await retry(ward.pool, OPEN, ME) == Amount(0, 0)
+    assert await ward.owed() == []
+    assert await discard(ward.pool, Chosen(positions=[place]), ME) == Amount(1, 1)
+    assert dead_letters.place_of("rules|bfc.ledger|3|-7") == ("rules", place)
+    assert dead_letters.place_of("rules|bfc.ledger|-3|7") is None
+
+
 async def test_reasons_and_headers_of_any_kind_are_kept(ward: Ward) -> None:
     record = RawRecord(*PLACE, 0, b"k", b"v", [("na\0me", None), ("b", b"\0\xff")], 0)
     reason = "data.a\0\ud800: " + "long " * 10_000
