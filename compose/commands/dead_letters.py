@@ -220,8 +220,9 @@ def _position(text: str) -> Position:
     try:
         place = Position.parse(f"{before}:{offset.removeprefix('-')}")
         return place._replace(offset=-place.offset) if offset.startswith("-") else place
-    except Invalid as error:
-        raise _wrong("POSITION", str(error)) from None
+    except Invalid:
+        message = f"a position is topic:partition:offset, got {text[:100]!r}"
+        raise _wrong("POSITION", message) from None
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
