@@ -102,9 +102,13 @@ async def name_of_log(kafka: str, topics: Collection[str]) -> str:
 
 def _name_of_log(kafka: str, topics: list[str]) -> str:
     # aiokafka speaks no version of the protocol that has the ids.
-    settings: dict[str, Any] = {"bootstrap.servers": kafka, "log_level": 0}
-    # The call that fails says it, too.
-    client = AdminClient({**settings, "error_cb": lambda _error: None})
+    settings: dict[str, Any] = {
+        "bootstrap.servers": kafka,
+        "log_level": 0,
+        # The call that fails says it, too.
+        "error_cb": lambda _error: None,
+    }
+    client = AdminClient(settings)
     try:
         found = client.describe_topics(TopicCollection(topics), request_timeout=REQUEST_SECONDS_MAX)
         return " ".join(str(found[topic].result().topic_id) for topic in topics)
