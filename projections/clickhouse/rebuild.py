@@ -189,8 +189,11 @@ class AnalyticsBeside:
         raise Unavailable("workers are flushing; the swap waits for a moment between")
 
     async def swap(self) -> None:
-        wanted = await self._databases.ids(self._databases.next)
-        await self._rebuilding.mark_swapping(self._pool, json.dumps(wanted))
+        # An attempt that failed after its mark may have exchanged some of the tables already.
+        wanted = await self._rebuilding.swapping()
+        if wanted is None:
+            wanted = await self._databases.ids(self._databases.next)
+            await self._rebuilding.mark_swapping(self._pool, json.dumps(wanted))
         await self._finish(wanted)
 
     async def _finish(self, wanted: Mapping[str, str]) -> None:

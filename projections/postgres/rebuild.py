@@ -33,6 +33,9 @@ _sql = queries.load("projections.postgres", "rebuild.sql")
 #: gives way.
 LOCK_MS_MAX = 500
 
+#: Of one table; a sample is read, but a sick disk must not keep a rebuild for ever.
+ANALYZE_SECONDS_MAX = 3600.0
+
 
 def schema_of(name: str) -> str:
     """Where the new tables are, and what the search path of a rebuild begins with."""
@@ -228,7 +231,8 @@ class PostgresBeside:
         """Statistics, without which the first reads after the swap would be planned badly."""
         async with translated():
             for table in self._tables:
-                await self._lead.execute(f"analyze {schema_of(self._rebuilding.name)}.{table}")
+                sql = f"analyze {schema_of(self._rebuilding.name)}.{table}"
+                await self._lead.execute(sql, timeout=ANALYZE_SECONDS_MAX)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Positions]:
