@@ -17,7 +17,7 @@ from tests.simulation.history import History, play
 CHUNK = 20
 
 #: What is appended in a history of which every step goes wrong once.
-ACTS_OF_EVERY_STEP = 8
+ACTS_OF_EVERY_STEP = 6
 
 
 def main() -> int:

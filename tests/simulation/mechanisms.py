@@ -48,6 +48,8 @@ class Lacking:
     faults: tuple[Fault, ...] = ()
     rate: float = 0.12
     disturbances: int = 2
+    #: Where to begin to look, for what shows only once in dozens of histories.
+    first_seed: int = 1
 
     def plan(self, chance: random.Random) -> Plan:
         rates = {fault: self.rate / len(self.faults) for fault in self.faults}
@@ -206,7 +208,10 @@ MECHANISMS: Mapping[str, Lacking] = {
     "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
     "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
     "rounds judged in order": Lacking(
-        attributes=((Crew, "_read_in_turn", _read_at_once),), faults=(Fault.LOST,), rate=0.3
+        attributes=((Crew, "_read_in_turn", _read_at_once),),
+        faults=(Fault.LOST,),
+        rate=0.3,
+        first_seed=80,
     ),
     "a refused id is not used up": Lacking(Parts(store=Forgiving)),
     "forgetting rows that were not committed": Lacking(attributes=((Rows, "clear", _keep),)),
