@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import clickhouse_connect
+import httpx
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -260,6 +263,38 @@ def test_the_person_sees_the_money_of_all_good_events(sent: Sent) -> None:
     told = sent.system.get("/api/wealth/net-worth", "usr_17")
     (account,) = [one for one in told["accounts"] if one["account"] == "acc_good"]
     assert float(account["balance"]["amount"]) == pytest.approx(total)
+
+
+def test_the_tail_shows_what_is_valid_in_the_order_of_the_log(sent: Sent) -> None:
+    """A reader from the beginning meets every kind of bad record on its way."""
+    wanted = {*sent.good, *sent.refusals}
+    headers = {"Authorization": f"Bearer {sent.system.token('usr_ops', 'operator')}"}
+    url = f"{sent.system.url}/api/sync/stream?from=earliest"
+    seen: list[str] = []
+    with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
+        assert answer.status_code == 200
+        for line in answer.iter_lines():
+            if line.startswith("data:"):
+                message = json.loads(line.removeprefix("data:"))
+                if message["kind"] == "live":
+                    break
+                if message["kind"] == "event":
+                    seen.append(message["event"]["id"])
+    ids = {place: event_of(record)["id"] for place, record in sent.good.items()}
+    ids |= {place: one.bad.id for place, one in sent.refusals.items()}
+    assert set(ids.values()) <= set(seen)
+    order = {name: number for number, name in enumerate(seen)}
+    for one, next_one in pairwise(sorted(wanted)):
+        if one[:2] == next_one[:2]:
+            assert order[ids[one]] < order[ids[next_one]]
+    derived = [
+        event_of(record)["id"]
+        for record in sent.system.log()
+        if record.topic in _DERIVED
+        and Position(*record[:3]) not in wanted
+        and Position(*record[:3]) not in sent.kinds
+    ]
+    assert Counter(seen) == Counter([*ids.values(), *derived])
 
 
 def test_what_the_broker_does_not_take_is_refused_to_the_producer(sent: Sent) -> None:
