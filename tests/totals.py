@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+
 from projections.rows import Rows
 from projections.tables import Row, Table, Want
 from schemas.envelope import Draft, Event, derived_id
