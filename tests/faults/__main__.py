@@ -68,6 +68,8 @@ def main() -> int:
     except (Broken, CommandError) as error:
         report.broken = str(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
+        if not settings.keep:
+            shutil.rmtree(folder, ignore_errors=True)
         print(f"faults: INTERRUPTED seed={settings.seed} broker={settings.broker}", flush=True)
         return 130
     except Exception as error:  # noqa: BLE001 - whatever ends a run is its verdict, with its place
