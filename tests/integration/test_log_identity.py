@@ -23,6 +23,10 @@ from tests.builders import draft
 from tests.worker_world import LEDGER, USER, World, await_true, paid, worker_world
 
 
+#: Workers start several times, each with waits of the group's session.
+pytestmark = pytest.mark.timeout(900)
+
+
 @pytest.fixture(params=["tansu", pytest.param("kafka", marks=pytest.mark.kafka)])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with worker_world(kafka=request.param == "kafka") as made:

@@ -18,6 +18,9 @@ from compose.local.service import Child
 from compose.processes import Worker
 from tests.worker_world import LEDGER, World, await_true, paid, worker_world
 
+#: Workers start several times, each with waits of the group's session.
+pytestmark = pytest.mark.timeout(900)
+
 ZOMBIE = "zombie"
 
 #: What is noted of every change, and of a checkpoint also what it was and is.
