@@ -22,7 +22,6 @@ from streams.topics import ensure
 from tests.builders import draft
 from tests.worker_world import LEDGER, USER, World, await_true, paid, worker_world
 
-
 #: Workers start several times, each with waits of the group's session.
 pytestmark = pytest.mark.timeout(900)
 
