@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
+
+import typer
+
+from compose.errors import CommandError
+from compose.exit_codes import ExitCode
+
+#: Seconds that whatever is left behind gets to end by itself when everything else has ended.
+LEFT_BEHIND_SECONDS_MAX = 2.0
 
 _QUIET = ("faust", "mode", "aiokafka", "abc", "streams.transport", "asyncio")
 
@@ -29,13 +39,37 @@ def set_up_logging(level: str = "INFO") -> None:
 
 
 def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run ``main`` with an event that SIGTERM or SIGINT sets; a second one does nothing more."""
+    """Run ``main`` with an event that SIGTERM or SIGINT sets; a second one does nothing more.
+
+    When it has ended, the process ends within seconds, whatever tasks and threads still wait for a
+    server that hangs: all that matters is in order by then.
+    """
 
     async def run() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await main(stop)
+        try:
+            await main(stop)
+        except CommandError as error:
+            _end_soon(error.code, f"error: {error}")
+            raise
+        except Exception:
+            _end_soon(ExitCode.BROKEN)
+            raise
+        _end_soon(ExitCode.OK)
 
     asyncio.run(run())
+
+
+def _end_soon(code: ExitCode, message: str = "") -> None:
+    def end() -> None:
+        if message:
+            typer.echo(message, err=True)
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(LEFT_BEHIND_SECONDS_MAX, end)
+    timer.daemon = True
+    timer.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -181,13 +181,32 @@ def _endpoint(path: str, methods: Mapping[str, Operation], gate: Gate) -> Any:
         operation = methods[method]
         principal = await gate.admit(request, operation.access)
         parts: Parts = request.state.parts
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                return await operation.handle(Call(request, principal, parts))
-        except TimeoutError:
-            raise unavailable("a part that this needs is too slow now; try again") from None
+        return await _within(ANSWER_SECONDS_MAX, operation.handle(Call(request, principal, parts)))
 
     return endpoint
+
+
+async def _within(seconds: float, answering: Awaitable[Response]) -> Response:
+    """The answer, or the refusal at the end of the time.
+
+    What is given up is cancelled but not waited for: a driver may wait in it, in good faith, for a
+    server that hangs.
+    """
+    task = asyncio.ensure_future(answering)
+    task.add_done_callback(_seen)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        task.cancel()
+    raise unavailable("a part that this needs is too slow now; try again")
+
+
+def _seen(task: asyncio.Future[Response]) -> None:
+    """Whoever asked was told already."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _tail(gate: Gate) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,10 +70,16 @@ def worker(
             logger.warning("accepted: %s", line)
 
     async def main(stop: asyncio.Event) -> None:
-        await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
+        with _named_for_operators():
+            await run_worker(settings, names, stop, with_relay=with_relay, ready_file=ready_file)
 
+    run_until_signalled(main)
+
+
+@contextmanager
+def _named_for_operators() -> Iterator[None]:
+    """What ends a worker, with the status that says whether to start it again."""
     from projections.log_identity import LogMismatch
-    from projections.postgres.pool import NotMigrated
     from projections.projector import Hole
     from projections.store import Broken, OtherVersion, Unavailable
     from streams.status import CannotListen
@@ -81,7 +87,7 @@ def worker(
     from streams.watchdog import Unhealed
 
     try:
-        run_until_signalled(main)
+        yield
     except LogMismatch as error:
         raise CommandError(str(error), ExitCode.OTHER_LOG) from None
     except OtherVersion as error:
@@ -90,7 +96,7 @@ def worker(
         raise CommandError(str(error), ExitCode.STALLED) from None
     except CannotListen as error:
         raise CommandError(str(error), ExitCode.SETTINGS) from None
-    except (Broken, BrokerSilent, Hole, NotMigrated, TopicsMissing, Unavailable) as error:
+    except (Broken, BrokerSilent, Hole, TopicsMissing, Unavailable) as error:
         raise CommandError(str(error)) from None
 
 

@@ -97,6 +97,10 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
             # The next one may reach a server that can write, or know that this one can again.
             connection.terminate()
             raise
+        except asyncio.CancelledError:
+            # Asking the server to cancel would wait for its answer, and it may be what hangs.
+            connection.terminate()
+            raise
 
 
 async def patient(connection: Connection) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+import gateway.app
 from compose.local import Stack, local_stack, state
 from compose.local.service import await_gone, descendants
 from gateway.tail.endpoint import BAD_REQUEST, RESTART
@@ -91,6 +92,52 @@ async def test_each_part_that_is_away_is_named_and_the_rest_goes_on(
         assert "up" not in down.json()["parts"].values()
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/api/sync/health")).json() == {"status": "degraded"}
+
+
+@pytest.mark.parametrize(
+    ("server", "path"),
+    [
+        ("postgres", "/api/wealth/net-worth"),
+        ("clickhouse", "/api/analytics/funnel/onboarding"),
+    ],
+)
+async def test_a_database_that_hangs_is_given_up_and_holds_up_nobody(
+    own_stack: tuple[Stack, dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    path: str,
+) -> None:
+    stack, pids = own_stack
+    monkeypatch.setattr(gateway.app, "ANSWER_SECONDS_MAX", 2.0)
+    async with open_client(stack.clickhouse) as client:
+        await migrate(client)
+    step = {"sessionId": "s", "action": "a", "platform": "web"}
+    async with (
+        running_gateway(stack, stack.postgres) as running,
+        running.client(new_user(), "analyst") as client,
+    ):
+        assert (await client.get(path)).status_code == 200
+        frozen = [pids[server], *descendants(pids[server])]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            # More than the pool has connections: those that hang must not be all there are.
+            answers = await asyncio.wait_for(
+                asyncio.gather(*(client.get(path) for _ in range(15))), 60
+            )
+            for answer in answers:
+                is_told_to_come_again(answer)
+            for free in ("/health", "/openapi.json", "/docs"):
+                assert (await client.get(free)).status_code == 200
+            assert (await client.post("/api/analytics/track", json=step)).status_code == 202
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(60):
+            while True:
+                if (await client.get(path)).status_code == 200:
+                    break
+                await asyncio.sleep(0.1)
 
 
 async def test_a_cursor_of_another_log_is_refused(
