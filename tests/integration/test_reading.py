@@ -27,14 +27,14 @@ async def test_who_comes_during_the_swap_sees_all_of_the_new_tables(database: st
     try:
         await swapping.execute(totals.DDL)
         await swapping.execute(INSERT.format("", 1))
+        await swapping.execute("create schema rebuild_totals")
+        await swapping.execute("create table rebuild_totals.totals (like public.totals)")
         async with open_pool(database) as pool:
             turn = swapping.transaction()
             await turn.start()
             await swapping.execute("lock table totals in access exclusive mode")
             reading = asyncio.create_task(read(pool))
             await waits_for_a_lock(filling)
-            await filling.execute("create schema rebuild_totals")
-            await filling.execute("create table rebuild_totals.totals (like public.totals)")
             await filling.execute(INSERT.format("rebuild_totals.", 2))
             await swapping.execute("create schema old_totals")
             await swapping.execute("alter table public.totals set schema old_totals")
