@@ -16,6 +16,11 @@ import typer
 from compose.errors import CommandError
 from compose.exit_codes import ExitCode
 
+#: What goes wrong in an agent's body stops the worker with the facts, and a database that is away
+#: is told of by whoever waits for it; what is left to these are tracebacks of agents cancelled at
+#: the end and of connections that the pool makes in advance.
+_SILENT = ("faust.agents", "asyncpg")
+
 #: Seconds that whatever is left behind gets to end by itself when everything else has ended.
 LEFT_BEHIND_SECONDS_MAX = 2.0
 
@@ -33,9 +38,8 @@ def set_up_logging(level: str = "INFO") -> None:
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # What goes wrong in an agent's body stops the worker with the facts; what is left to Faust is
-    # a traceback for each agent that is cancelled at the end.
-    logging.getLogger("faust.agents").setLevel(logging.CRITICAL)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
