@@ -90,9 +90,10 @@ class MemoryStore:
     ) -> Mapping[Partition, Checkpoint]:
         back = {}
         for place, mine in held.items():
-            if self._handed_over_from.get((projection, place)) == mine.epoch:
-                del self._handed_over_from[projection, place]
-                back[place] = self.checkpoints[projection, place]
+            now = self.checkpoints.get((projection, place), mine)
+            since = self._handed_over_from.get((projection, place), now.epoch)
+            if since <= mine.epoch < now.epoch:
+                back[place] = now
         return back
 
     async def version(self, projection: str, version: int) -> int:

@@ -86,7 +86,8 @@ class Store(Protocol):
     ) -> Mapping[Partition, Checkpoint]:
         """Those partitions that a rebuild has handed over to this owner, with their new epochs.
 
-        Once for each handing over, and not if somebody else has taken the partition since.
+        Not if somebody else has taken the partition since. Asked again, it says the same: the
+        answer may have been lost.
         """
 
     async def version(self, projection: str, version: int) -> int:

@@ -102,9 +102,9 @@ class MemoryFlushLog:
     ) -> Mapping[Partition, Checkpoint]:
         back = {}
         for place, mine in held.items():
-            if self.handed_over_from.get(place) == mine.epoch:
-                del self.handed_over_from[place]
-                stand = self.stands[place]
+            stand = self.stands.get(place)
+            since = self.handed_over_from.get(place)
+            if stand is not None and since is not None and since <= mine.epoch < stand.epoch:
                 back[place] = Checkpoint(stand.next_offset, stand.epoch)
         return back
 

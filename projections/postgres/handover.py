@@ -41,7 +41,7 @@ async def swaps(pool: Pool, projection: str) -> int | None:
 async def regain(
     pool: Pool, projection: str, held: Mapping[Partition, Checkpoint]
 ) -> dict[Partition, Checkpoint]:
-    """Those of the partitions that a rebuild has handed over to this owner, once."""
+    """Those of the partitions that a rebuild has handed over to this owner."""
     places = sorted(held)
     async with acquire(pool) as connection:
         rows = await connection.fetch(

@@ -15,9 +15,10 @@ limit 1
 select swaps, swapping from projections where name = $1
 
 -- name: regain
--- Compare and set: only who owned the partition when the tables were swapped, and nobody since.
-update checkpoints c set handed_over_from = null
-from unnest($2::text[], $3::integer[], $4::bigint[]) as h(topic, partition, epoch)
-where c.projection = $1 and c.topic = h.topic and c.partition = h.partition
-    and c.handed_over_from = h.epoch
-returning c.topic, c.partition, c.next_offset, c.epoch
+-- Only for who owned the partition when the tables were swapped, if nobody has taken it since: the
+-- epochs from then on are nobody else's. Asked again, because an answer was lost, it says the same.
+select c.topic, c.partition, c.next_offset, c.epoch
+from checkpoints c
+join unnest($2::text[], $3::integer[], $4::bigint[]) as h(topic, partition, epoch)
+    on c.topic = h.topic and c.partition = h.partition
+where c.projection = $1 and c.handed_over_from <= h.epoch and h.epoch < c.epoch

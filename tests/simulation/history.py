@@ -227,7 +227,9 @@ class Stage:
         chance = self._world.chance
         for _ in range(self._disturbances):
             await asyncio.sleep(chance.uniform(0.0, 2 * self._seconds / (self._disturbances + 1)))
-            chance.choice((self._kill, self._stop, self._cut, self._shuffle, self._shuffle))()
+            chance.choice(
+                (self._kill, self._stop, self._cut, self._shuffle, self._shuffle, self._swap)
+            )()
 
     def _kill(self) -> None:
         self._world.kill(self._anybody())
@@ -250,6 +252,15 @@ class Stage:
         """A member's heartbeat is late: it leaves, and joins again when it asks."""
         if self._group.members:
             self._group.leave(self._world.chance.choice(self._group.members))
+
+    def _swap(self) -> None:
+        """A rebuild has swapped the tables for new ones, at the same positions."""
+        projection = self._world.chance.choice(self._site.projections)
+        self._world.note("swaps tables", projection.name, "rebuild")
+        self._postgres.store.hand_over(projection.name, projection.version)
+        if self._site.analytics and self._world.chance.random() < 0.5:
+            self._world.note("swaps tables", ANALYTICS, "rebuild")
+            self._postgres.flushes.hand_over(1)
 
     def _anybody(self) -> Life:
         return self._world.chance.choice([self._running[name] for name in sorted(self._running)])

@@ -44,6 +44,8 @@ class Load:
         self._count = 0
         self._sent: list[Draft] = []
         self._refused: list[Draft] = []
+        #: Commands whose effect is named already and that are not in the log yet.
+        self._accepted: list[Draft] = []
         self._kinds: list[tuple[Act, float]] = [
             (self._post, 10),
             (self._post_large, 4),
@@ -61,7 +63,11 @@ class Load:
 
     def acts(self, count: int) -> Iterator[Act]:
         acts, weights = zip(*self._kinds, strict=True)
-        yield from self._chance.choices(acts, weights, k=count)
+        for act in self._chance.choices(acts, weights, k=count):
+            accepted, self._accepted = self._accepted, []
+            yield act
+            for command in accepted:
+                self._send(command)
 
     def _send(self, made: Draft) -> None:
         self._sent.append(made)
@@ -144,7 +150,10 @@ class Load:
         self._send(opened(account, user=user, id=f"e{self._count}", time=self._time()))
 
     def _prefer(self) -> None:
-        """A person chooses; the gateway names where the choice begins."""
+        """A person chooses; the gateway names where the choice begins, and then appends it.
+
+        What comes in between may be folded before or after it, and must not notice.
+        """
         chance, user = self._chance, self._chance.choice(USERS)
         number = partition_of(user.encode(), PARTITIONS)
         ends = self._log.ends
@@ -164,15 +173,9 @@ class Load:
             },
         }
         self._count += 1
-        self._send(
-            draft(
-                "app.preferences.changed",
-                data,
-                user=user,
-                id=f"e{self._count}",
-                time=self._clock(),
-            )
-        )
+        name = "app.preferences.changed"
+        made = draft(name, data, user=user, id=f"e{self._count}", time=self._clock())
+        self._accepted.append(made)
 
     def _skip(self) -> None:
         """Markers of other producers' transactions."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from projections.analytics.append import AppendTable, Flush, Taken
 from projections.analytics.memory import MemoryAppendStore, MemoryFlushLog
-from projections.batch import Batch, DeadLetter, Move, Partition
+from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
 from projections.lane import Lane
 from projections.memory import MemoryIndex
 from projections.projector import Projector
@@ -87,6 +87,23 @@ class Forgiving(StrictStore):
 
     async def refused(self, projection: str, keys: Sequence[UUID]) -> set[UUID]:
         return set()
+
+
+class HandsOverOnce(StrictStore):
+    """Who asks again what a rebuild has handed over, because an answer was lost, gets nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: set[tuple[str, Partition, int]] = set()
+
+    async def regain(
+        self, projection: str, held: Mapping[Partition, Checkpoint]
+    ) -> Mapping[Partition, Checkpoint]:
+        back = await super().regain(projection, held)
+        names = {place: (projection, place, held[place].epoch) for place in back}
+        back = {place: now for place, now in back.items() if names[place] not in self._given}
+        self._given |= set(names.values())
+        return back
 
 
 class Unjudging(MemoryIndex):
@@ -204,6 +221,9 @@ MECHANISMS: Mapping[str, Lacking] = {
     ),
     "not believing in a commit of unknown outcome": Lacking(
         attributes=((Projector, "_is_committed", _always),), faults=(Fault.LOST,)
+    ),
+    "handing over as often as it is asked": Lacking(
+        Parts(store=HandsOverOnce), faults=(Fault.UNKNOWN,), rate=0.2, disturbances=14
     ),
     "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
     "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
