@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from threading import Event
 from typing import Any, TypeVar
 
 import aiokafka
 import msgspec
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaError as KafkaCode
 from confluent_kafka import KafkaException, Message, Producer
 
 from projections import dead_letters
@@ -34,6 +38,10 @@ TRANSACTION_TIMEOUT_MS = 10_000
 SESSION_SECONDS_MAX = 30.0
 ROUND_SECONDS_MAX = TRANSACTION_TIMEOUT_MS / 1000
 
+#: Seconds after which a step that still waits looks whether it is wanted any more: a process that
+#: is told to end does so though the broker hangs.
+LOOK_SECONDS = 1.0
+
 #: Records of one page of reading: what is held in memory, and one transaction of the database.
 PAGE_RECORDS_MAX = 5_000
 
@@ -54,7 +62,7 @@ class KafkaDerivedLog:
 
     async def publish(self, owed: Sequence[Owed]) -> Mapping[Partition, int]:
         with _translated():
-            return await _to_its_end(lambda: _publish(self._producer, owed))
+            return await _to_its_end(partial(_publish, self._producer, owed))
 
     async def standing(
         self, topics: Collection[str], positions: Mapping[Partition, int]
@@ -134,7 +142,7 @@ async def kafka_log(kafka: str) -> AsyncIterator[KafkaDerivedLog]:
         }
     )
     with _translated():
-        await _to_its_end(lambda: producer.init_transactions(SESSION_SECONDS_MAX))
+        await _to_its_end(partial(_patiently, producer.init_transactions, SESSION_SECONDS_MAX))
     try:
         yield KafkaDerivedLog(kafka, producer)
     finally:
@@ -149,20 +157,37 @@ def _translated() -> Any:
         raise Unavailable(f"Kafka: {error}") from error
 
 
-async def _to_its_end(step: Callable[[], T]) -> T:
-    """Run a blocking step of the producer; whoever is cancelled waits for it.
+async def _to_its_end(step: Callable[[Event], T]) -> T:
+    """Run a blocking step of the producer in a thread; whoever is cancelled waits for it.
 
-    Dropping the producer while another thread commits would leave open what came of it.
+    Dropping the producer while another thread commits would leave open what came of it. A step
+    that waits for a broker in vain looks at the event that it is given, and gives up.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(step))
+    unwanted = Event()
+    running = asyncio.ensure_future(asyncio.to_thread(step, unwanted))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        unwanted.set()
         await asyncio.wait([running])
         raise
 
 
-def _publish(producer: Producer, owed: Sequence[Owed]) -> dict[Partition, int]:
+def _patiently(step: Callable[[float], Any], seconds: float, unwanted: Event) -> None:
+    """Call a step that takes how long to wait until it is done; a new call goes on with the old."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            step(LOOK_SECONDS)
+        except KafkaException as error:
+            waits = error.args[0].code() == KafkaCode._TIMED_OUT and error.args[0].retriable()
+            if not waits or unwanted.is_set() or time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def _publish(producer: Producer, owed: Sequence[Owed], unwanted: Event) -> dict[Partition, int]:
     """One transaction; blocks until the log has it all or none of it."""
     ends: dict[Partition, int] = {}
 
@@ -180,9 +205,8 @@ def _publish(producer: Producer, owed: Sequence[Owed]) -> dict[Partition, int]:
             headers=list(record.headers),
             on_delivery=delivered,
         )
-    # Serves the reports of delivery too; what failed makes the commit fail.
-    producer.flush(ROUND_SECONDS_MAX)
-    producer.commit_transaction(ROUND_SECONDS_MAX)
+    # Sends what is left and serves the reports of delivery; what failed makes it fail.
+    _patiently(producer.commit_transaction, ROUND_SECONDS_MAX, unwanted)
     return ends
 
 

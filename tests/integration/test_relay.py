@@ -227,6 +227,26 @@ async def test_a_relay_process_ends_cleanly_when_told_to(owing: Owing, tmp_path:
     assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
 
 
+async def test_a_relay_ends_when_told_to_though_the_broker_hangs(
+    owing: Owing, broker: Stack, tmp_path: Path
+) -> None:
+    drafts = skipped(20)
+    with relay_process(owing, tmp_path, "relay") as process:
+        await owing.commit(drafts[:10])
+        await owing.settled()
+        os.kill(broker.pids["kafka"], signal.SIGSTOP)
+        try:
+            await owing.commit(drafts[10:])
+            await asyncio.to_thread(process.stop)
+        finally:
+            os.kill(broker.pids["kafka"], signal.SIGCONT)
+        assert process.exit_code == 0, process.written()
+    async with relaying(owing):
+        await owing.settled()
+    found = await owing.published(ids_of(drafts))
+    assert [event_of(record)["id"] for record in found] == [made.id for made in drafts]
+
+
 async def test_a_relay_that_slept_too_long_publishes_nothing_more(
     owing: Owing, tmp_path: Path
 ) -> None:
@@ -241,15 +261,19 @@ async def test_a_relay_that_slept_too_long_publishes_nothing_more(
     ):
         await owing.commit(skipped(1))
         await owing.settled()
-        await owing.commit(drafts)
+        # So many that the relay is in the middle of them.
+        for first in range(0, len(drafts), 1000):
+            await owing.commit(drafts[first : first + 1000])
         await owing.owed_below(len(drafts) - 4000)
         leader, heir = (sleeper, other) if "leads" in sleeper.written() else (other, sleeper)
         os.kill(leader.pid, signal.SIGSTOP)
+        meanwhile = skipped(100)
+        await owing.commit(meanwhile)
         await owing.settled()
         assert "leads" in heir.written()
         os.kill(leader.pid, signal.SIGCONT)
-        more = skipped(100)
-        await owing.commit(more)
+        more = [*meanwhile, *skipped(100)]
+        await owing.commit(more[100:])
         await owing.settled()
         await writes(leader, "attempt 1")
     found = [event_of(record) for record in await owing.published(ids_of(drafts + more))]
