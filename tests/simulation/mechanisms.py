@@ -223,7 +223,7 @@ MECHANISMS: Mapping[str, Lacking] = {
         attributes=((Projector, "_is_committed", _always),), faults=(Fault.LOST,)
     ),
     "handing over as often as it is asked": Lacking(
-        Parts(store=HandsOverOnce), faults=(Fault.UNKNOWN,), rate=0.2, disturbances=14
+        Parts(store=HandsOverOnce), faults=(Fault.UNKNOWN,), rate=0.3
     ),
     "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
     "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
