@@ -89,22 +89,25 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("frozen_in_commit", [True, False])
+@pytest.mark.parametrize("frozen", ["in a commit", "at rest"])
 async def test_a_zombie_writes_nothing_and_comes_back_as_a_member(
-    world: World, frozen_in_commit: bool
+    world: World, frozen: str
 ) -> None:
     zombie = start(world, ZOMBIE)
     world.send([paid(n) for n in range(20)])
     world.caught_up(zombie)
-    if frozen_in_commit:
-        await freeze_in_commit(world, zombie)
+    in_hand = 0 if frozen == "at rest" else 1
+    if frozen == "in a commit":
+        await freeze(world, zombie, _CHECKPOINT, "update checkpoints")
+        idle = "select 1 from pg_stat_activity where usename = $1 and state = 'idle in transaction'"
+        await_true(lambda: bool(world.fetch(idle, ZOMBIE)), "it was not stopped in a transaction")
     else:
         os.kill(zombie.pid, signal.SIGSTOP)
     try:
         world.send([paid(n) for n in range(100, 200)])
         other = start(world, "other")
         world.caught_up(other)
-        assert world.balance() == f"{(20 + frozen_in_commit + 100) * 10}.00"
+        assert world.balance() == f"{(20 + in_hand + 100) * 10}.00"
         noted = world.fetch("select max(no) as no from notes")[0]["no"]
         # There is something to take when it wakes.
         world.send([paid(n) for n in range(200, 300)])
@@ -116,10 +119,10 @@ async def test_a_zombie_writes_nothing_and_comes_back_as_a_member(
     await_true(lambda: moved_by(world, ZOMBIE, noted) > 0, "the zombie does not work again")
     world.caught_up(other)
     assert not zombie.has_ended() and not other.has_ended()
-    assert world.balance() == f"{(20 + frozen_in_commit + 200) * 10}.00"
+    assert world.balance() == f"{(20 + in_hand + 200) * 10}.00"
     assert strangers_moves(world) == []
     assert writes_without_a_move(world, noted) == []
-    count = 20 + frozen_in_commit + 300
+    count = 20 + in_hand + 300
     assert world.clickhouse(
         "select count(), uniqExact(id) from events where topic = 'bfc.ledger'"
     ) == [(count, count)]
@@ -133,26 +136,29 @@ def start(world: World, user: str) -> Child:
     return world.run(worker)
 
 
-async def freeze_in_commit(world: World, zombie: Child) -> None:
-    """Stop it while the server carries out the first statement of a commit of its."""
+#: What the first statement of a commit waits for.
+_CHECKPOINT = (
+    f"select 1 from checkpoints where projection = 'net_worth' and topic = '{LEDGER}' for update"
+)
+
+
+async def freeze(world: World, zombie: Child, lock: str, statement: str) -> None:
+    """Stop it while the server carries out this statement, which finds what it needs locked."""
     blocker = await asyncpg.connect(world.stack.postgres)
     try:
         block = blocker.transaction()
         await block.start()
-        await blocker.execute(
-            "select 1 from checkpoints where projection = 'net_worth' and topic = $1 for update",
-            LEDGER,
-        )
+        await blocker.execute(lock)
         world.send([paid(50)])
         waits = (
             "select 1 from pg_stat_activity where usename = $1 and wait_event_type = 'Lock'"
-            " and query like '%update checkpoints%'"
+            " and query like '%' || $2::text || '%'"
         )
-        await_true(lambda: bool(world.fetch(waits, ZOMBIE)), "the commit does not wait")
+        await_true(
+            lambda: bool(world.fetch(waits, ZOMBIE, statement)), "no statement finds the lock"
+        )
         os.kill(zombie.pid, signal.SIGSTOP)
         await block.rollback()
-        idle = "select 1 from pg_stat_activity where usename = $1 and state = 'idle in transaction'"
-        await_true(lambda: bool(world.fetch(idle, ZOMBIE)), "it was not stopped in a transaction")
     finally:
         await blocker.close()
 
