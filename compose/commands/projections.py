@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ANALYTICS = "analytics"
 
+LINE_WIDTH = 200
+
 
 def projections(
     as_json: Annotated[bool, typer.Option("--json", help="All of it, positions included.")] = False,
@@ -123,7 +125,9 @@ def _show(entries: Sequence[Mapping[str, Any]]) -> None:
             "-" if size is None else _bytes(size["bytes"]),
             _said(entry),
         )
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    # What reads a pipe has no width; its lines must not be folded.
+    console.print(table, width=None if console.is_terminal else LINE_WIDTH, crop=False)
 
 
 def _versions(entry: Mapping[str, Any]) -> str:
