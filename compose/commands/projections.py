@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,9 +126,8 @@ def _show(entries: Sequence[Mapping[str, Any]]) -> None:
             "-" if size is None else _bytes(size["bytes"]),
             _said(entry),
         )
-    console = Console()
     # What reads a pipe has no width; its lines must not be folded.
-    console.print(table, width=None if console.is_terminal else LINE_WIDTH, crop=False)
+    Console(width=None if sys.stdout.isatty() else LINE_WIDTH).print(table)
 
 
 def _versions(entry: Mapping[str, Any]) -> str:
