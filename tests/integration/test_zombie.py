@@ -16,7 +16,8 @@ import pytest
 
 from compose.local.service import Child
 from compose.processes import Worker
-from tests.worker_world import LEDGER, World, await_true, paid, worker_world
+from schemas.envelope import Draft
+from tests.worker_world import LEDGER, USER, World, await_true, paid, worker_world
 
 #: Workers start several times, each with waits of the group's session.
 pytestmark = pytest.mark.timeout(900)
@@ -89,25 +90,32 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("frozen", ["in a commit", "at rest"])
+@pytest.mark.parametrize("frozen", ["in a commit", "before a commit", "at rest"])
 async def test_a_zombie_writes_nothing_and_comes_back_as_a_member(
     world: World, frozen: str
 ) -> None:
     zombie = start(world, ZOMBIE)
     world.send([paid(n) for n in range(20)])
     world.caught_up(zombie)
-    in_hand = 0 if frozen == "at rest" else 1
+    in_hand = paid(50)
     if frozen == "in a commit":
-        await freeze(world, zombie, _CHECKPOINT, "update checkpoints")
+        await freeze(world, zombie, in_hand, _CHECKPOINT, "update checkpoints")
         idle = "select 1 from pg_stat_activity where usename = $1 and state = 'idle in transaction'"
         await_true(lambda: bool(world.fetch(idle, ZOMBIE)), "it was not stopped in a transaction")
+    elif frozen == "before a commit":
+        # A person that it does not know yet: what it has in hand waits for their rows.
+        in_hand = paid(50, user="usr_new")
+        lock = "lock table balances in access exclusive mode"
+        await freeze(world, zombie, in_hand, lock, "balances")
     else:
         os.kill(zombie.pid, signal.SIGSTOP)
+        world.send([in_hand])
+    mine = int(in_hand.user_id == USER)
     try:
         world.send([paid(n) for n in range(100, 200)])
         other = start(world, "other")
         world.caught_up(other)
-        assert world.balance() == f"{(20 + in_hand + 100) * 10}.00"
+        assert world.balance() == f"{(20 + mine + 100) * 10}.00"
         noted = world.fetch("select max(no) as no from notes")[0]["no"]
         # There is something to take when it wakes.
         world.send([paid(n) for n in range(200, 300)])
@@ -119,10 +127,10 @@ async def test_a_zombie_writes_nothing_and_comes_back_as_a_member(
     await_true(lambda: moved_by(world, ZOMBIE, noted) > 0, "the zombie does not work again")
     world.caught_up(other)
     assert not zombie.has_ended() and not other.has_ended()
-    assert world.balance() == f"{(20 + in_hand + 200) * 10}.00"
+    assert world.balance() == f"{(20 + mine + 200) * 10}.00"
     assert strangers_moves(world) == []
     assert writes_without_a_move(world, noted) == []
-    count = 20 + in_hand + 300
+    count = 20 + 1 + 300
     assert world.clickhouse(
         "select count(), uniqExact(id) from events where topic = 'bfc.ledger'"
     ) == [(count, count)]
@@ -142,14 +150,14 @@ _CHECKPOINT = (
 )
 
 
-async def freeze(world: World, zombie: Child, lock: str, statement: str) -> None:
+async def freeze(world: World, zombie: Child, in_hand: Draft, lock: str, statement: str) -> None:
     """Stop it while the server carries out this statement, which finds what it needs locked."""
     blocker = await asyncpg.connect(world.stack.postgres)
     try:
         block = blocker.transaction()
         await block.start()
         await blocker.execute(lock)
-        world.send([paid(50)])
+        world.send([in_hand])
         waits = (
             "select 1 from pg_stat_activity where usename = $1 and wait_event_type = 'Lock'"
             " and query like '%' || $2::text || '%'"
