@@ -90,6 +90,10 @@ class MemoryFlushLog:
             taken[place] = Taken(stand.next_offset, stand.epoch, stand.flush)
         return taken
 
+    def epoch(self, place: Partition) -> int:
+        """The fencing token of who owns the partition now; 0 if nobody has."""
+        return self.stands.get(place, _Stand()).epoch
+
     def hand_over(self, version: int) -> None:
         """What a rebuild does to the checkpoints when it swaps the tables."""
         self.tables_version = version

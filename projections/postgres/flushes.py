@@ -32,19 +32,10 @@ class PostgresFlushLog:
         self._pool = pool
 
     async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
-        ordered = sorted(places)
-        async with acquire(self._pool) as connection:
-            rows = await connection.fetch(
-                _sql["take"],
-                projection,
-                [place.topic for place in ordered],
-                [place.partition for place in ordered],
-            )
+        rows = await handover.take(self._pool, projection, places)
         return {
-            Partition(row["topic"], row["partition"]): Taken(
-                row["next_offset"], row["epoch"], row["flush"]
-            )
-            for row in rows
+            place: Taken(row["next_offset"], row["epoch"], row["flush"])
+            for place, row in rows.items()
         }
 
     async def regain(

@@ -1,12 +1,3 @@
--- name: take
--- Raise the fencing token, as for every projection, and see whether a flush was left open.
-insert into checkpoints (projection, topic, partition, next_offset, epoch)
-select $1, p.topic, p.partition, 0, 1
-from unnest($2::text[], $3::integer[]) as p(topic, partition)
-on conflict (projection, topic, partition) do update
-set epoch = checkpoints.epoch + 1, handed_over_from = null
-returning topic, partition, next_offset, epoch, flush
-
 -- name: refused
 select event_key from dead_letters
 where event_key = any($2::uuid[]) and projection = $1 and state in ('open', 'retried')

@@ -1,8 +1,9 @@
-"""What a rebuild leaves behind for those who go on: versions, and partitions handed over."""
+"""Who owns partitions: taking them, and what a rebuild leaves behind for those who go on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from projections.batch import Checkpoint, Partition
 from projections.postgres import queries
@@ -10,6 +11,26 @@ from projections.postgres.pool import Pool, acquire
 from projections.store import Unavailable
 
 _sql = queries.load("projections.postgres", "handover.sql")
+
+
+async def take(pool: Pool, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Any]:
+    """Become the owner of partitions; their rows of ``checkpoints``.
+
+    Of two who take a partition at once, one does it after the other.
+    """
+    taken: dict[Partition, Any] = {}
+    async with acquire(pool) as connection:
+        while missing := sorted(set(places) - taken.keys()):
+            topics = [place.topic for place in missing]
+            numbers = [place.partition for place in missing]
+            seen = {
+                Partition(row["topic"], row["partition"]): row["epoch"]
+                for row in await connection.fetch(_sql["epochs"], projection, topics, numbers)
+            }
+            epochs = [seen.get(place, 0) for place in missing]
+            for row in await connection.fetch(_sql["take"], projection, topics, numbers, epochs):
+                taken[Partition(row["topic"], row["partition"])] = row
+    return taken
 
 
 async def version(pool: Pool, projection: str, code: int) -> int:

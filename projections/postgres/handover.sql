@@ -1,3 +1,21 @@
+-- name: epochs
+select topic, partition, epoch from checkpoints
+where projection = $1 and (topic, partition) in (
+    select p.topic, p.partition from unnest($2::text[], $3::integer[]) as p(topic, partition)
+)
+
+-- name: take
+-- Raise the fencing token: whoever had the partition can't commit any more. Only from the epoch
+-- that was seen before: a request that takes effect when its sender has given it up, and another
+-- has taken the partition since, changes nothing.
+insert into checkpoints (projection, topic, partition, next_offset, epoch)
+select $1, p.topic, p.partition, 0, p.epoch + 1
+from unnest($2::text[], $3::integer[], $4::bigint[]) as p(topic, partition, epoch)
+on conflict (projection, topic, partition) do update
+set epoch = excluded.epoch, handed_over_from = null
+where checkpoints.epoch = excluded.epoch - 1
+returning topic, partition, next_offset, epoch, flush
+
 -- name: version
 -- Which version the tables are of. Tables that nobody has used yet are of the version that comes
 -- first.

@@ -38,18 +38,8 @@ class PostgresStore:
     async def take(
         self, projection: str, places: Sequence[Partition]
     ) -> Mapping[Partition, Checkpoint]:
-        ordered = sorted(places)
-        async with acquire(self._pool) as connection:
-            rows = await connection.fetch(
-                _sql["take"],
-                projection,
-                [place.topic for place in ordered],
-                [place.partition for place in ordered],
-            )
-        return {
-            Partition(row["topic"], row["partition"]): Checkpoint(row["next_offset"], row["epoch"])
-            for row in rows
-        }
+        rows = await handover.take(self._pool, projection, places)
+        return {place: Checkpoint(row["next_offset"], row["epoch"]) for place, row in rows.items()}
 
     async def regain(
         self, projection: str, held: Mapping[Partition, Checkpoint]
@@ -107,10 +97,10 @@ class PostgresStore:
 class PostgresIndex:
     """First positions in PostgreSQL, and the dead letters that no projection can read."""
 
-    def __init__(self, pool: Pool, topics: Mapping[str, int], record: str) -> None:
+    def __init__(self, pool: Pool, topics: Mapping[str, int], *, present_log: bool) -> None:
         self._pool = pool
         self._topics = topics
-        self._record_sql = record
+        self._present_log = present_log
 
     @classmethod
     async def open(
@@ -121,11 +111,10 @@ class PostgresIndex:
         With ``present_log`` only positions in the present log count, as for tables that are made
         from it alone; else also those in logs that were given up for it, whose facts were kept.
         """
-        record = _sql["record_first_positions" if present_log else "record_in_all_logs"]
         async with acquire(pool) as connection:
             await connection.execute(_sql["number_topics"], list(topics))
             rows = await connection.fetch("select name, no from log_topics")
-        return cls(pool, {row["name"]: row["no"] for row in rows}, record)
+        return cls(pool, {row["name"]: row["no"] for row in rows}, present_log=present_log)
 
     async def judge(
         self,
@@ -156,14 +145,24 @@ class PostgresIndex:
         # Sorted, so that two workers that meet on the same keys wait instead of deadlocking,
         # and so that neighbours in the index are written together.
         ordered = sorted(events, key=lambda event: event.key)
-        rows = await connection.fetch(
-            self._record_sql,
-            [event.key for event in ordered],
-            [self._topics[event.position.topic] for event in ordered],
-            [event.position.partition for event in ordered],
-            [event.position.offset for event in ordered],
-        )
-        return {row["key"] for row in rows}
+        rows = await connection.fetch(_sql["record_first_positions"], *self._places(ordered))
+        earlier = {row["key"]: row["earlier"] and not self._present_log for row in rows}
+        elsewhere = {key for key, is_earlier in earlier.items() if is_earlier}
+        known = [event for event in ordered if event.key not in earlier]
+        if known:
+            rows = await connection.fetch(
+                _sql["stand_elsewhere"], *self._places(known), not self._present_log
+            )
+            elsewhere |= {row["key"] for row in rows}
+        return elsewhere
+
+    def _places(self, events: Sequence[Event]) -> list[list[Any]]:
+        return [
+            [event.key for event in events],
+            [self._topics[event.position.topic] for event in events],
+            [event.position.partition for event in events],
+            [event.position.offset for event in events],
+        ]
 
 
 async def move_checkpoints(connection: Connection, projection: str, moves: Sequence[Move]) -> None:

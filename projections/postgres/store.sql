@@ -1,12 +1,3 @@
--- name: take
--- Raise the fencing token: whoever had the partition can't commit any more.
-insert into checkpoints (projection, topic, partition, next_offset, epoch)
-select $1, p.topic, p.partition, 0, 1
-from unnest($2::text[], $3::integer[]) as p(topic, partition)
-on conflict (projection, topic, partition) do update
-set epoch = checkpoints.epoch + 1, handed_over_from = null
-returning topic, partition, next_offset, epoch
-
 -- name: checkpoint
 select next_offset, epoch from checkpoints
 where projection = $1 and topic = $2 and partition = $3
@@ -38,37 +29,25 @@ where d.projection = '*' and d.state in ('open', 'retried')
 insert into log_topics (name) select unnest($1::text[]) on conflict (name) do nothing
 
 -- name: record_first_positions
--- Returns the keys whose first position is another one.
-with given as (
-    select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
-        as g(key, topic, partition, "offset")
-), fresh as (
-    insert into first_positions (key, topic, partition, "offset")
-    select key, topic, partition, "offset" from given
-    on conflict (key) do nothing
-    returning key
-)
-select g.key from given g
-left join first_positions f on f.key = g.key
-    and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
-where f.key is null and not exists (select from fresh where fresh.key = g.key)
+-- Returns the keys that nobody had recorded before, and whether a log had them that was given up
+-- for this one.
+insert into first_positions (key, topic, partition, "offset")
+select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
+on conflict (key) do nothing
+returning key, exists (
+    select from earlier_positions e where e.key = first_positions.key
+) as earlier
 
--- name: record_in_all_logs
--- The same, and those keys that a log had which was given up for this one.
-with given as (
-    select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
-        as g(key, topic, partition, "offset")
-), fresh as (
-    insert into first_positions (key, topic, partition, "offset")
-    select key, topic, partition, "offset" from given
-    on conflict (key) do nothing
-    returning key
-)
-select g.key from given g
-left join first_positions f on f.key = g.key
-    and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
-where (f.key is null and not exists (select from fresh where fresh.key = g.key))
-    or exists (select from earlier_positions e where e.key = g.key)
+-- name: stand_elsewhere
+-- Those keys whose first position is another one. A statement of its own after that one: what
+-- somebody else recorded while it waited for them is seen by a later snapshot only.
+select g.key from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
+    as g(key, topic, partition, "offset")
+where not exists (
+    select from first_positions f
+    where f.key = g.key
+        and (f.topic, f.partition, f."offset") = (g.topic, g.partition, g."offset")
+) or $5::boolean and exists (select from earlier_positions e where e.key = g.key)
 
 -- name: write_dead_letter
 -- The row and what is owed to the topic; nothing if this refusal is known already.

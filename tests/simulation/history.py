@@ -53,7 +53,6 @@ class History:
     events: int
     calls: int
     deaths: int
-    heals: int
     seconds: float
 
     @property
@@ -134,7 +133,6 @@ class Stage:
         self._later: list[asyncio.Task[None]] = []
         self._supervisors: list[asyncio.Task[None]] = []
         self._trouble = True
-        self._heals = 0
         world.stopped = self._silent
 
     def _cast(self, chance: random.Random) -> Sequence[Projection]:
@@ -163,7 +161,6 @@ class Stage:
             sum(map(len, self._log.records.values())),
             world.plan.drawn,
             world.deaths,
-            self._heals,
             seconds,
         )
 
@@ -288,25 +285,9 @@ class Stage:
             if left != before:
                 before, since = left, self._world.now()
             elif left and self._world.now() - since > STALL_SECONDS_MAX:
-                self._heal(left)
-                since = self._world.now()
+                return [f"stalled: {one}" for one in left]
             await asyncio.sleep(REST_LOOK_SECONDS)
         return [f"no rest: {one}" for one in self._left()]
-
-    def _heal(self, left: list[str]) -> None:
-        """Start the workers anew, as the watchdog does where a partition stands still.
-
-        There is one way for that to be needed: a request to take a partition whose sender had
-        given it up takes effect after another has taken it, and so fences who goes on.
-        """
-        self._world.note("stalled", "; ".join(left))
-        self._heals += 1
-        if not any(
-            step.what.startswith("take ") and step.note == "late" for step in self._world.trace
-        ):
-            self._world.bug(f"stalled: {'; '.join(left)}")
-        for name in sorted(self._running):
-            self._world.kill(self._running[name])
 
     def _left(self) -> list[str]:
         """What is still to be done."""

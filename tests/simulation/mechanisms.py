@@ -26,6 +26,7 @@ from streams.crew import Crew
 from streams.relay import Page
 from streams.transport import Round, Slice
 from tests.simulation.faults import Fault, Plan
+from tests.simulation.ports import Taking
 from tests.simulation.relaying import Session
 from tests.simulation.servers import Parts, StrictStore
 
@@ -198,6 +199,10 @@ def _unfenced(_self: Session) -> None:
     """Whoever writes may write."""
 
 
+def _whatever_it_was(_self: Taking[Any], _place: Partition, _epoch: int) -> bool:
+    return True
+
+
 def _ready(_self: Lane, _batch: Batch, _chosen: list[Batch]) -> bool:
     return True
 
@@ -215,6 +220,11 @@ MECHANISMS: Mapping[str, Lacking] = {
     ),
     "compare-and-set and epoch": Lacking(
         Parts(store=AnybodyAnywhere), faults=(Fault.PAUSE_BEFORE, Fault.LATE)
+    ),
+    "taking a partition only from the epoch that was seen": Lacking(
+        attributes=((Taking, "_is_still", _whatever_it_was),),
+        faults=(Fault.LATE, Fault.CRASH_LATE),
+        disturbances=12,
     ),
     "asking after a commit of unknown outcome": Lacking(
         attributes=((Projector, "_is_committed", _never),), faults=(Fault.UNKNOWN,)
@@ -247,10 +257,10 @@ MECHANISMS: Mapping[str, Lacking] = {
         attributes=((Session, "_check", _unfenced),), faults=(Fault.LATE,)
     ),
     "a flush is recorded before its inserts": Lacking(
-        Parts(flush_log=RecordedAfterwards), faults=(Fault.CRASH_AFTER,), rate=0.03
+        Parts(flush_log=RecordedAfterwards), faults=(Fault.CRASH_LATE,), disturbances=12
     ),
     "an open flush is repaired": Lacking(
-        Parts(flush_log=Unrepaired), faults=(Fault.CRASH_AFTER,), rate=0.03
+        Parts(flush_log=Unrepaired), faults=(Fault.CRASH_LATE,), disturbances=12
     ),
     "whoever repairs looks at what is there": Lacking(
         Parts(append_store=SeesAll), faults=(Fault.CRASH_BEFORE,)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from projections.analytics.append import AppendTable, Flush, Repair, Taken, Values
@@ -29,6 +30,39 @@ POSTGRES, CLICKHOUSE, KAFKA = "postgres", "clickhouse", "kafka"
 LOOK_SECONDS = 0.05
 
 
+Owner = TypeVar("Owner")
+
+
+@dataclass
+class Taking(Generic[Owner]):
+    """Two requests: a look at the epochs, then a compare and set; as in PostgreSQL."""
+
+    world: World
+    projection: str
+    epoch: Callable[[Partition], int]
+    take: Callable[[str, Sequence[Partition]], Coroutine[Any, Any, Mapping[Partition, Owner]]]
+
+    async def __call__(self, places: Sequence[Partition]) -> Mapping[Partition, Owner]:
+        taken: dict[Partition, Owner] = {}
+        while missing := [place for place in places if place not in taken]:
+            look = partial(self._look, missing)
+            seen = await self.world.call(POSTGRES, f"epochs of {self.projection}", look)
+            compare_and_set = partial(self._compare_and_set, seen)
+            what = f"take {self.projection}"
+            taken |= await self.world.call(POSTGRES, what, compare_and_set)
+        return taken
+
+    def _look(self, places: Sequence[Partition]) -> dict[Partition, int]:
+        return {place: self.epoch(place) for place in places}
+
+    def _compare_and_set(self, seen: Mapping[Partition, int]) -> Mapping[Partition, Owner]:
+        own = [place for place, epoch in seen.items() if self._is_still(place, epoch)]
+        return at_once(self.take(self.projection, own))
+
+    def _is_still(self, place: Partition, epoch: int) -> bool:
+        return self.epoch(place) == epoch
+
+
 class StorePort:
     """``Store`` over a connection that may break."""
 
@@ -39,9 +73,11 @@ class StorePort:
         self, projection: str, places: Sequence[Partition]
     ) -> Mapping[Partition, Checkpoint]:
         store = self._postgres.store
-        return await self._world.call(
-            POSTGRES, f"take {projection}", lambda: at_once(store.take(projection, places))
-        )
+
+        def epoch(place: Partition) -> int:
+            return at_once(store.checkpoint(projection, place)).epoch
+
+        return await Taking(self._world, projection, epoch, store.take)(places)
 
     async def regain(
         self, projection: str, held: Mapping[Partition, Checkpoint]
@@ -102,9 +138,7 @@ class FlushPort:
 
     async def take(self, projection: str, places: Sequence[Partition]) -> Mapping[Partition, Taken]:
         flushes = self._postgres.flushes
-        return await self._world.call(
-            POSTGRES, f"take {projection}", lambda: at_once(flushes.take(projection, places))
-        )
+        return await Taking(self._world, projection, flushes.epoch, flushes.take)(places)
 
     async def regain(
         self, projection: str, held: Mapping[Partition, Checkpoint]
