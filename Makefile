@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_PROCESSES ?= 3
 
 .PHONY: help setup demo up down test faults check lint types lock clean
 
@@ -31,8 +32,9 @@ up: setup ## Stack, migrations, topics, worker and gateway, with nothing in them
 down: setup ## End what `make up` started
 	@exec $(BIN)/streams down
 
+# Files go to processes as a whole: their systems are made once, and wait more than they work.
 test: setup ## The whole suite
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 faults: setup ## Faults on real processes; takes SEED=7 MINUTES=3 BROKER=kafka
 	@exec $(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") \

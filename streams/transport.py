@@ -10,7 +10,7 @@ move.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -23,16 +23,16 @@ from projections.intake import Fetched
 from projections.lane import COMMANDS
 from projections.log_identity import LogMismatch, outside
 from streams.assignor import SameNumberAssignor
+from streams.backlog import Backlog
 from streams.identity import spans
 
 #: Milliseconds that the broker may hold a fetch that finds nothing. aiokafka keeps one fetch in
 #: flight per broker, so partitions that are caught up hold up the others for as long.
 FETCH_WAIT_MS = 20
 
-#: Records of one partition handed over and not yet applied, and of all partitions together: the
-#: memory of a worker that is behind.
-OUTSTANDING_RECORDS_MAX = 20_000
-OUTSTANDING_RECORDS_TOTAL_MAX = 100_000
+#: The same once nothing has come for so many seconds: a worker at rest should cost next to nothing.
+FETCH_WAIT_IDLE_MS = 100
+IDLE_SECONDS = 1.0
 
 #: Seconds after which a fetch for some of the partitions looks whether others have room again.
 ROOM_SECONDS_MAX = 0.05
@@ -63,48 +63,6 @@ class Assignment(Protocol):
 
     def fail(self, error: BaseException) -> None:
         """Stop the worker with this error."""
-
-
-class Backlog:
-    """Counts what has been handed over and not yet released, so that fetching can wait."""
-
-    def __init__(self) -> None:
-        self._outstanding: dict[Partition, int] = {}
-        self._total = 0
-        self._room = asyncio.Event()
-
-    def has_room(self, place: Partition) -> bool:
-        return (
-            self._total < OUTSTANDING_RECORDS_TOTAL_MAX
-            and self._outstanding.get(place, 0) < OUTSTANDING_RECORDS_MAX
-        )
-
-    def claim(self, place: Partition, count: int, claims: int) -> Callable[[], None]:
-        """Count ``count`` records until the returned function was called ``claims`` times."""
-        left = claims
-        if left == 0:
-            return lambda: None
-        self._outstanding[place] = self._outstanding.get(place, 0) + count
-        self._total += count
-
-        def release() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                self._outstanding[place] -= count
-                self._total -= count
-                self._room.set()
-
-        return release
-
-    async def room(self, seconds: float) -> None:
-        """Wait until something was released, but not longer than ``seconds``."""
-        self._room.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._room.wait()
-        except TimeoutError:
-            return
 
 
 @dataclass
@@ -150,6 +108,8 @@ class _PseudoRecord:
 class _Thread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer."""
 
+    _busy_at = 0.0
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = SameNumberAssignor
@@ -180,6 +140,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
         records = await super()._fetch_records(
             consumer, active_partitions, timeout=timeout, max_records=max_records
         )
+        self._set_pace(consumer, bool(records))
         positions = {tp: _position(consumer, tp) for tp in active_partitions}
         ends: dict[Partition, int] = {}
         if any(tp.topic != COMMANDS for tp in records):
@@ -196,6 +157,14 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 for tp, end in found.items()
             }
         return records, positions, ends
+
+    def _set_pace(self, consumer: Any, busy: bool) -> None:
+        """Let the next fetch wait for longer when there has been nothing for a while."""
+        now = asyncio.get_running_loop().time()
+        if busy:
+            self._busy_at = now
+        wait = FETCH_WAIT_IDLE_MS if now - self._busy_at > IDLE_SECONDS else FETCH_WAIT_MS
+        consumer._fetcher._fetch_max_wait_ms = wait
 
 
 def _position(consumer: Any, tp: Any) -> int | None:

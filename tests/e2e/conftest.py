@@ -25,7 +25,7 @@ def system_folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def simulated(system_folder: Path) -> Iterator[System]:
     """Forty people and two months, folded to the end."""
     with whole_system(system_folder / "simulated") as system:

@@ -12,10 +12,11 @@ import mode
 import pytest
 
 from projections.batch import Partition
+from streams import backlog as backlogs
 from streams import transport
 from streams.app import create_app
 from streams.assignor import SameNumberAssignor
-from streams.transport import Backlog
+from streams.backlog import Backlog
 
 PLACE = Partition("bfc.ledger", 0)
 
@@ -37,7 +38,7 @@ def test_members_get_the_same_numbers_of_all_topics() -> None:
 async def test_room_comes_back_when_all_projections_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "OUTSTANDING_RECORDS_MAX", 10)
+    monkeypatch.setattr(backlogs, "OUTSTANDING_RECORDS_MAX", 10)
     backlog = Backlog()
     release = backlog.claim(PLACE, 10, claims=2)
     assert not backlog.has_room(PLACE)
@@ -52,7 +53,7 @@ async def test_room_comes_back_when_all_projections_released(
 
 
 def test_the_total_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "OUTSTANDING_RECORDS_TOTAL_MAX", 10)
+    monkeypatch.setattr(backlogs, "OUTSTANDING_RECORDS_TOTAL_MAX", 10)
     backlog = Backlog()
     backlog.claim(PLACE, 10, claims=1)
     assert not backlog.has_room(Partition("market.fx", 5))
