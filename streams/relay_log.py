@@ -165,12 +165,19 @@ async def _to_its_end(step: Callable[[Event], T]) -> T:
     """
     unwanted = Event()
     running = asyncio.ensure_future(asyncio.to_thread(step, unwanted))
+    running.add_done_callback(_looked_at)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         unwanted.set()
         await asyncio.wait([running])
         raise
+
+
+def _looked_at(step: asyncio.Future[Any]) -> None:
+    """What a step ends with after nobody waits for it any more is no news."""
+    if not step.cancelled():
+        step.exception()
 
 
 def _patiently(step: Callable[[float], Any], seconds: float, unwanted: Event) -> None:

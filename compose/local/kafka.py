@@ -107,7 +107,8 @@ class Kafka:
     def _format(self, java: Path) -> None:
         """Give the log its identity."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = (*self._java(java), "kafka.tools.StorageTool", "format", "--cluster-id", cluster)
+        # In one word: an id may begin with a dash.
+        tool = (*self._java(java), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}")
         made = subprocess.run(
             (*tool, "--config", str(self._properties)), capture_output=True, text=True, check=False
         )

@@ -121,7 +121,7 @@ class Running:
             assert time.monotonic() < began + ENDING_SECONDS_MAX, self.child.written()
             time.sleep(0.02)
         assert self.child.exit_code == 0, self.child.written()
-        assert "Traceback" not in self.child.written()
+        assert "Traceback" not in self.child.written(), self.child.written()
         return time.monotonic() - began
 
 
