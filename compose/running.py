@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 import typer
 
@@ -25,6 +27,8 @@ _SILENT = ("faust.agents", "asyncpg")
 LEFT_BEHIND_SECONDS_MAX = 2.0
 
 _QUIET = ("faust", "mode", "aiokafka", "abc", "streams.transport", "asyncio")
+
+logger = logging.getLogger(__name__)
 
 
 def set_up_logging(level: str = "INFO") -> None:
@@ -54,6 +58,7 @@ def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.set_exception_handler(partial(_unasked, stop))
         try:
             await main(stop)
         except CommandError as error:
@@ -65,6 +70,14 @@ def run_until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> Non
         _end_soon(ExitCode.OK)
 
     asyncio.run(run())
+
+
+def _unasked(stop: asyncio.Event, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What tasks that nobody waits for end with: once we end, they are cut off on purpose."""
+    if stop.is_set():
+        logger.info("%s: %s", context.get("message"), context.get("exception"))
+    else:
+        loop.default_exception_handler(context)
 
 
 def _end_soon(code: ExitCode, message: str = "") -> None:
