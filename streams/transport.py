@@ -3,8 +3,8 @@
 Stock Faust makes an event of every record, which costs some hundred microseconds each. Here each
 fetch becomes one pseudo-record per partition, so that its cost is shared by all records of it.
 Everything that leans on Faust's and aiokafka's internals is here and in ``assignor``, written for
-the versions that pyproject.toml pins; ``tests/integration/test_transport.py`` fails when they
-move.
+the versions that pyproject.toml pins; ``tests/unit/test_transport.py`` and
+``tests/integration/test_worker.py`` fail when they move.
 """
 
 from __future__ import annotations

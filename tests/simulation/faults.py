@@ -69,8 +69,3 @@ def swarm(chance: random.Random) -> Plan:
     kinds = [fault for fault in Fault if chance.random() < 0.5]
     rates = {fault: chance.choice((0.002, 0.01, 0.04)) for fault in kinds}
     return Plan(chance, rates, left=chance.randint(0, FAULTS_MAX))
-
-
-def storm(chance: random.Random) -> Plan:
-    """Everything goes wrong, and often."""
-    return Plan(chance, {fault: chance.choice((0.01, 0.03)) for fault in Fault}, left=80)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import mode
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 
 from projections.batch import Partition
 from streams import backlog as backlogs
@@ -125,6 +126,12 @@ class Seeking:
 @pytest.fixture
 async def seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seeking:
     return Seeking(tmp_path, monkeypatch)
+
+
+def test_what_a_worker_at_rest_sets_is_what_a_fetch_asks_with() -> None:
+    """Setting a name that aiokafka does not know would do nothing, and nobody would notice."""
+    asks = Fetcher._get_actions_per_node.__code__.co_names
+    assert "_fetch_max_wait_ms" in asks
 
 
 async def test_of_two_takes_at_once_the_newer_token_is_kept(seeking: Seeking) -> None:
