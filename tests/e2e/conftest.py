@@ -17,6 +17,8 @@ from streams.simulate.run import send_history
 from streams.simulate.world import World
 from tests.e2e.system import System, whole_system
 
+pytest.register_assert_rewrite("tests.e2e.as_logged")
+
 
 @pytest.fixture(scope="session")
 def system_folder() -> Iterator[Path]:

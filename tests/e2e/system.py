@@ -64,6 +64,25 @@ class System:
         """All records, by a plain consumer that only knows the topics."""
         return read_log(self.stack.kafka)
 
+    def log_of_events(self) -> list[RawRecord]:
+        """The same without dead letters."""
+        return [record for record in self.log() if record.topic != "dead-letters"]
+
+    def ask(self, sql: str) -> list[Any]:
+        """The rows that PostgreSQL answers with."""
+        import asyncio
+
+        import asyncpg
+
+        async def fetch() -> list[Any]:
+            connection = await asyncpg.connect(self.stack.postgres)
+            try:
+                return list(await connection.fetch(sql))
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
+
     def rest(self) -> None:
         """Wait until every projection stands at the end of the log, and nothing is owed to it."""
         await_true(self._rests, "the projections do not reach the end of the log")

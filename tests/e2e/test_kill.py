@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import clickhouse_connect
 import pytest
 
-from projections.catalog import row_projections
-from projections.tables import Table
 from schemas.codec import RawRecord
-from schemas.envelope import idempotency_key
 from schemas.topics import TOPICS
-from tests import recomputed
+from tests.e2e import as_logged
 from tests.e2e.conftest import send_simulation
 from tests.e2e.system import System, await_true, event_of, whole_system
+from tests.recomputed import Refolded
 
 #: Sending and folding the history is the fixture's, and a slow machine takes minutes for it.
 pytestmark = pytest.mark.timeout(900)
@@ -52,99 +45,42 @@ def survived(system_folder: Path) -> Any:
 
 def applied(system: System) -> int:
     """Events that the analytics projection has behind it."""
-
-    async def ask() -> int:
-        connection = await asyncpg.connect(system.stack.postgres)
-        try:
-            total = await connection.fetchval("select sum(next_offset) from checkpoints")
-            return int(total or 0)
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
+    return int(system.ask("select sum(next_offset) from checkpoints")[0][0] or 0)
 
 
 @pytest.fixture(scope="module")
 def log(survived: System) -> list[RawRecord]:
-    return [record for record in survived.log() if record.topic != "dead-letters"]
+    return survived.log_of_events()
+
+
+@pytest.fixture(scope="module")
+def told(log: list[RawRecord]) -> dict[str, Refolded]:
+    return as_logged.refolded_all(log)
 
 
 def test_every_table_of_postgres_is_what_the_log_says(
-    survived: System, log: list[RawRecord]
+    survived: System, told: dict[str, Refolded]
 ) -> None:
-    for projection in row_projections():
-        expected = asyncio.run(recomputed.refolded(projection, log))
-        for table in projection.tables:
-            found = asyncio.run(rows_of(survived, table))
-            wanted = {table.key_of(row): row for row in expected.store.table(table)}
-            assert found == wanted, (projection.name, table.name)
-
-
-async def rows_of(system: System, table: Table[Any]) -> dict[Any, Any]:
-    connection = await asyncpg.connect(system.stack.postgres)
-    try:
-        return await recomputed.rows_of(connection, table)
-    finally:
-        await connection.close()
+    as_logged.assert_tables(survived, told)
 
 
 def test_first_positions_are_those_of_the_log(survived: System, log: list[RawRecord]) -> None:
-    first: dict[bytes, tuple[str, int, int]] = {}
-    for record in log:
-        event = event_of(record)
-        key = idempotency_key(event["source"], event["id"])
-        first.setdefault(key, (record.topic, record.partition, record.offset))
-
-    async def ask() -> dict[bytes, tuple[str, int, int]]:
-        connection = await asyncpg.connect(survived.stack.postgres)
-        try:
-            rows = await connection.fetch(
-                'select f.key, t.name, f.partition, f."offset" from first_positions f'
-                " join log_topics t on t.no = f.topic"
-            )
-        finally:
-            await connection.close()
-        return {row[0].bytes: (row[1], row[2], row[3]) for row in rows}
-
-    assert asyncio.run(ask()) == first
+    as_logged.assert_first_positions(survived, log)
 
 
 def test_clickhouse_has_every_event_once_without_final(
     survived: System, log: list[RawRecord]
 ) -> None:
-    with clickhouse_connect.get_client(dsn=survived.stack.clickhouse) as client:
-        rows = client.query("select topic, partition, offset, id from events").result_rows
-        assert Counter(rows) == Counter(
-            (r.topic, r.partition, r.offset, event_of(r)["id"]) for r in log
-        )
-        for table, kind in (
-            ("transactions", "bfc.transaction.posted.v1"),
-            ("trades", "vyomo.trade.executed.v1"),
-            ("prices", "market.price.ticked.v1"),
-        ):
-            wanted = Counter(
-                (r.topic, r.partition, r.offset) for r in log if event_of(r)["type"] == kind
-            )
-            found = client.query(f"select topic, partition, offset from {table}").result_rows
-            assert Counter(found) == wanted, table
+    as_logged.assert_clickhouse(survived, log)
 
 
 def test_money_adds_up_in_clickhouse(survived: System, log: list[RawRecord]) -> None:
-    wanted: dict[tuple[str, str], Decimal] = {}
-    for record in log:
-        event = event_of(record)
-        if event["type"] == "bfc.transaction.posted.v1":
-            data = event["data"]
-            key = (data["currency"], data["direction"])
-            wanted[key] = wanted.get(key, Decimal(0)) + Decimal(data["amount"])
-    with clickhouse_connect.get_client(dsn=survived.stack.clickhouse) as client:
-        rows = client.query(
-            "select currency, direction, sum(amount) from transactions group by 1, 2"
-        ).result_rows
-    assert {(currency, direction): total for currency, direction, total in rows} == wanted
+    as_logged.assert_money(survived, log)
 
 
-def test_derived_topics_hold_what_the_log_says(survived: System, log: list[RawRecord]) -> None:
+def test_derived_topics_hold_what_the_log_says(
+    log: list[RawRecord], told: dict[str, Refolded]
+) -> None:
     """No derived event is missing or made up.
 
     The broker in memory shows the records of aborted transactions, too, so that a relay killed in
@@ -152,9 +88,6 @@ def test_derived_topics_hold_what_the_log_says(survived: System, log: list[RawRe
     Apache Kafka (`tests/integration/test_relay.py`).
     """
     ids = {event_of(record)["id"] for record in log if TOPICS[record.topic].derived}
-    expected: set[str] = set()
-    for projection in row_projections():
-        again = asyncio.run(recomputed.refolded(projection, log))
-        expected |= {made.id for made in again.store.derived}
+    expected = {made.id for again in told.values() for made in again.store.derived}
     assert ids
     assert expected == ids

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import clickhouse_connect
 import httpx
 import pytest
 
@@ -28,16 +27,16 @@ from compose.processes import Worker, environment_of
 from compose.settings import read_settings
 from projections.catalog import row_projections
 from projections.clickhouse.rebuild import Databases
-from projections.tables import Table
 from schemas.codec import RawRecord
 from schemas.limits import partitions_embedded
 from schemas.topics import TOPICS
 from streams.producer import ProducerSettings, SyncProducer
-from tests import recomputed
 from tests.builders import opened, posted
+from tests.e2e import as_logged
 from tests.e2e.conftest import send_simulation
 from tests.e2e.next_version import FACTOR, SUFFIX
 from tests.e2e.system import System, await_true, event_of, whole_system
+from tests.recomputed import Refolded
 
 #: Several histories are folded; a slow machine takes minutes for it.
 pytestmark = pytest.mark.timeout(900)
@@ -118,25 +117,19 @@ def kill_in_the_middle(system: System, name: str) -> None:
 
 def folded(system: System, name: str) -> int:
     with suppress(asyncpg.UndefinedTableError):
-        found = ask(system, f"select coalesce(sum(next_offset), 0) from rebuild_{name}.checkpoints")
+        found = system.ask(f"select coalesce(sum(next_offset), 0) from rebuild_{name}.checkpoints")
         return int(found[0][0])
     return 0
 
 
-def ask(system: System, sql: str) -> list[Any]:
-    async def fetch() -> list[Any]:
-        connection = await asyncpg.connect(system.stack.postgres)
-        try:
-            return list(await connection.fetch(sql))
-        finally:
-            await connection.close()
-
-    return asyncio.run(fetch())
+@pytest.fixture(scope="module")
+def log(system: System) -> list[RawRecord]:
+    return system.log_of_events()
 
 
 @pytest.fixture(scope="module")
-def log(system: System) -> list[RawRecord]:
-    return [record for record in system.log() if record.topic != "dead-letters"]
+def told(log: list[RawRecord]) -> dict[str, Refolded]:
+    return as_logged.refolded_all(log)
 
 
 def test_the_worker_went_on_by_itself(system: System) -> None:
@@ -146,29 +139,17 @@ def test_the_worker_went_on_by_itself(system: System) -> None:
         assert f"{name} goes on with rebuilt tables" in log_of_worker
 
 
-def test_every_table_of_postgres_is_what_the_log_says(system: System, log: list[RawRecord]) -> None:
-    for projection in row_projections():
-        expected = asyncio.run(recomputed.refolded(projection, log))
-        for table in projection.tables:
-            found = asyncio.run(rows_of(system, table))
-            wanted = {table.key_of(row): row for row in expected.store.table(table)}
-            assert found == wanted, (projection.name, table.name)
+def test_every_table_of_postgres_is_what_the_log_says(
+    system: System, told: dict[str, Refolded]
+) -> None:
+    as_logged.assert_tables(system, told)
 
 
-async def rows_of(system: System, table: Table[Any]) -> dict[Any, Any]:
-    connection = await asyncpg.connect(system.stack.postgres)
-    try:
-        return await recomputed.rows_of(connection, table)
-    finally:
-        await connection.close()
-
-
-def test_derived_topics_have_each_event_once(system: System, log: list[RawRecord]) -> None:
+def test_derived_topics_have_each_event_once(
+    log: list[RawRecord], told: dict[str, Refolded]
+) -> None:
     found = Counter(event_of(record)["id"] for record in log if TOPICS[record.topic].derived)
-    expected: set[str] = set()
-    for projection in row_projections():
-        store = asyncio.run(recomputed.refolded(projection, log)).store
-        expected |= {made.id for made in store.derived}
+    expected = {made.id for again in told.values() for made in again.store.derived}
     assert expected
     assert found == Counter(expected)
     fired = Counter(e["id"] for r in log if (e := event_of(r))["type"].startswith("app.timer."))
@@ -179,21 +160,7 @@ def test_derived_topics_have_each_event_once(system: System, log: list[RawRecord
 def test_clickhouse_has_every_event_once_without_final(
     system: System, log: list[RawRecord]
 ) -> None:
-    with clickhouse_connect.get_client(dsn=system.stack.clickhouse) as client:
-        rows = client.query("select topic, partition, offset, id from events").result_rows
-        assert Counter(rows) == Counter(
-            (r.topic, r.partition, r.offset, event_of(r)["id"]) for r in log
-        )
-        for table, kind in (
-            ("transactions", "bfc.transaction.posted.v1"),
-            ("trades", "vyomo.trade.executed.v1"),
-            ("prices", "market.price.ticked.v1"),
-        ):
-            wanted = Counter(
-                (r.topic, r.partition, r.offset) for r in log if event_of(r)["type"] == kind
-            )
-            found = client.query(f"select topic, partition, offset from {table}").result_rows
-            assert Counter(found) == wanted, table
+    as_logged.assert_clickhouse(system, log)
 
 
 def test_indexes_and_comments_are_those_of_the_migrations(system: System) -> None:
@@ -203,12 +170,12 @@ def test_indexes_and_comments_are_those_of_the_migrations(system: System) -> Non
         where c.relkind = 'i' and n.nspname in ('public', 'old_net_worth') order by 2
     """
     names: dict[str, set[str]] = {"public": set(), "old_net_worth": set()}
-    for schema, name, definition in ask(system, sql):
+    for schema, name, definition in system.ask(sql):
         names[schema].add(f"{name}: {definition.replace(schema + '.', '')}")
     assert names["old_net_worth"]
     assert names["old_net_worth"] <= names["public"]
     comment = "select obj_description(to_regclass($$%s.balances$$)::oid, 'pg_class')"
-    (now,), (before,) = (ask(system, comment % s)[0] for s in ("public", "old_net_worth"))
+    (now,), (before,) = (system.ask(comment % s)[0] for s in ("public", "old_net_worth"))
     assert now == before is not None
 
 
@@ -265,8 +232,7 @@ def test_an_interrupted_exchange_is_finished(
     assert answer.headers["retry-after"]
     streams(system, "rebuild", "analytics")
     system.rest()
-    records = [record for record in system.log() if record.topic != "dead-letters"]
-    test_clickhouse_has_every_event_once_without_final(system, records)
+    as_logged.assert_clickhouse(system, system.log_of_events())
     assert system.get("/api/analytics/funnel/onboarding", "ana", "analyst")["people"] > 0
 
 
@@ -315,7 +281,7 @@ def test_a_next_version_takes_over_and_readers_see_old_or_new(
 
 
 def balances(system: System) -> list[Any]:
-    return ask(system, "select amount from balances where user_id = 'usr_live_1' and amount > 0")
+    return system.ask("select amount from balances where user_id = 'usr_live_1' and amount > 0")
 
 
 class Reader(threading.Thread):

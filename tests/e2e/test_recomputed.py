@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def log(simulated: System) -> list[RawRecord]:
-    return [record for record in simulated.log() if record.topic != "dead-letters"]
+    return simulated.log_of_events()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import threading
@@ -11,27 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 
 from compose.local.service import Child
-from projections.catalog import row_projections
 from schemas.codec import RawRecord
 from schemas.envelope import topic_of
 from schemas.topics import TOPICS
-from tests import recomputed
+from tests.e2e import as_logged
 from tests.e2e.conftest import send_simulation
 from tests.e2e.system import System, event_of, whole_system
-
-# What holds after kills holds after a restore; they ask the fixtures of this module.
-from tests.e2e.test_kill import (  # noqa: F401
-    test_clickhouse_has_every_event_once_without_final,
-    test_every_table_of_postgres_is_what_the_log_says,
-    test_first_positions_are_those_of_the_log,
-    test_money_adds_up_in_clickhouse,
-)
+from tests.recomputed import Refolded
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -62,23 +51,49 @@ def survived(system_folder: Path, request: pytest.FixtureRequest) -> Iterator[Sy
 
 @pytest.fixture(scope="module")
 def log(survived: System) -> list[RawRecord]:
-    return [record for record in survived.log() if record.topic != "dead-letters"]
+    return survived.log_of_events()
 
 
-def test_each_derived_event_is_in_its_topic_once(survived: System, log: list[RawRecord]) -> None:
+@pytest.fixture(scope="module")
+def told(log: list[RawRecord]) -> dict[str, Refolded]:
+    return as_logged.refolded_all(log)
+
+
+def test_every_table_of_postgres_is_what_the_log_says(
+    survived: System, told: dict[str, Refolded]
+) -> None:
+    as_logged.assert_tables(survived, told)
+
+
+def test_first_positions_are_those_of_the_log(survived: System, log: list[RawRecord]) -> None:
+    as_logged.assert_first_positions(survived, log)
+
+
+def test_clickhouse_has_every_event_once_without_final(
+    survived: System, log: list[RawRecord]
+) -> None:
+    as_logged.assert_clickhouse(survived, log)
+
+
+def test_money_adds_up_in_clickhouse(survived: System, log: list[RawRecord]) -> None:
+    as_logged.assert_money(survived, log)
+
+
+def test_each_derived_event_is_in_its_topic_once(
+    log: list[RawRecord], told: dict[str, Refolded]
+) -> None:
     """And for each person in the order of the causes, partition by partition of theirs."""
     found = [event_of(record) for record in log if TOPICS[record.topic].derived]
     places = {event["id"]: number for number, event in enumerate(found)}
     wanted: Counter[str] = Counter()
-    for projection in row_projections():
-        again = asyncio.run(recomputed.refolded(projection, log))
+    for name, again in told.items():
         wanted.update(made.id for made in again.store.derived)
         for drafts in again.derived.values():
             in_line = defaultdict(list)
             for made in drafts:
                 in_line[made.user_id, topic_of(made).name].append(places[made.id])
             for line, order in in_line.items():
-                assert order == sorted(order), (projection.name, line)
+                assert order == sorted(order), (name, line)
     assert Counter(event["id"] for event in found) == wanted
 
 
@@ -88,7 +103,7 @@ def test_all_that_had_been_published_was_owed_again(survived: System) -> None:
     Timers that had fired are not: their events stand in the log, and so nobody sets them again.
     """
     sql = "select topic, identity from published_ahead where topic <> 'app.commands'"
-    assert asyncio.run(ask(survived, sql)) == []
+    assert survived.ask(sql) == []
 
 
 def test_the_restored_database_was_really_behind(survived: System) -> None:
@@ -151,11 +166,3 @@ def postgres_tool(system: System, name: str, *arguments: str, database: str | No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-async def ask(system: System, sql: str) -> list[Any]:
-    connection = await asyncpg.connect(system.stack.postgres)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
