@@ -180,7 +180,11 @@ async def run(
 
 
 async def apply_to(projector: Projector, events: Sequence[Event], index: MemoryIndex) -> Outcome:
-    """Give a projector one batch of events of one partition, judged by the index."""
+    """Give a projector one batch of events of one partition, judged by the index.
+
+    Offsets that are left out, at the log's beginning too, are of no event: markers of transactions,
+    and records of those that were aborted.
+    """
     if not events:
         return Outcome()
     topic, partition, start = events[0].position
@@ -191,7 +195,7 @@ async def apply_to(projector: Projector, events: Sequence[Event], index: MemoryI
     batch = Batch(
         topic=topic,
         partition=partition,
-        start=start,
+        start=min(start, projector.checkpoints[place].next_offset),
         end=events[-1].position.offset + 1,
         events=events,
         duplicates=frozenset(events[number].position.offset for number in repeated),

@@ -102,11 +102,11 @@ class Trading:
 def _part(held: Decimal, per_cent: int) -> Decimal:
     """That share of what is held, in whole shares where it can be."""
     part = held * per_cent / 100
-    whole = part.to_integral_value(ROUND_DOWN)
+    whole = part.quantize(Decimal(1), ROUND_DOWN)
     return whole if whole else part.quantize(SHARE_STEP, ROUND_DOWN)
 
 
 def _affordable(account: TradingAccount, price: Decimal, per_cent: int) -> Decimal:
     """Whole shares for that share of the buying power."""
     spend = account.buying_power() * per_cent / 100
-    return (spend / price).to_integral_value(ROUND_DOWN)
+    return (spend / price).quantize(Decimal(1), ROUND_DOWN)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projections.batch import Batch, DeadLetter, Move, Partition
-from projections.memory import MemoryIndex, MemoryStore
+from projections.memory import MemoryIndex, MemoryStore, run
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
 from projections.postgres.store import PostgresIndex, PostgresStore
@@ -205,6 +206,14 @@ async def test_a_batch_beyond_the_checkpoint_is_an_error(backend: Backend) -> No
     place = next(iter(projector.checkpoints))
     with pytest.raises(Hole):
         await projector.apply([Batch(*place, 2, 3, events[1:])])
+
+
+async def test_a_log_may_begin_with_what_is_no_event() -> None:
+    """A transaction that was aborted, say: its records and its marker take offsets, too."""
+    first = events_of([posted("10")])[0]
+    event = msgspec.structs.replace(first, position=first.position._replace(offset=2))
+    store = await run(Totals(), [[event]])
+    assert store.checkpoints["totals", Partition(*event.position[:2])].next_offset == 3
 
 
 async def test_offsets_may_have_gaps(backend: Backend) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.auth import Principal
@@ -29,6 +29,7 @@ groups = st.lists(
 
 
 @given(groups, st.data())
+@settings(deadline=None)
 def test_a_vector_comes_back_as_it_was(groups: list[Group], data: st.DataObject) -> None:
     shape = Shape(groups)
     offsets = [data.draw(st.integers(0, 2**62)) for _ in shape.places]

@@ -15,6 +15,7 @@ from schemas.registry import TYPES
 from streams.producer.delivery import encode_all
 from streams.simulate.config import BadConfig, Config
 from streams.simulate.people import KINDS
+from streams.simulate.trading import _part
 from streams.simulate.world import World, history
 
 UNTIL = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -188,6 +189,11 @@ def test_nobody_sells_what_they_do_not_have(world: World, drafts: list[Draft]) -
                 cash[data["account"]] -= sign * cost + Decimal(data["fee"])
                 assert cash[data["account"]] >= 0
     assert trades > 60
+
+
+def test_shares_are_whole_and_written_without_an_exponent() -> None:
+    assert str(_part(Decimal(100), 80)) == "80"
+    assert str(_part(Decimal("0.5"), 50)) == "0.2500"
 
 
 def test_statements_differ_from_the_trades_only_now_and_then(drafts: list[Draft]) -> None:
