@@ -50,6 +50,9 @@ partitions_embedded = 6
 #: Keys whose partition is remembered, so that murmur2 runs once per key and not once per event.
 partition_cache_keys_max = 200_000
 
+#: Sources whose hash is remembered: installations have some dozens.
+sources_cached_max = 10_000
+
 assert arithmetic_digits >= 2 * (decimal_integer_digits_max + decimal_fraction_digits_max) + 4
 assert source_record_bytes_max > event_size_bytes_max
 assert text_length_max < event_size_bytes_max

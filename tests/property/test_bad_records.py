@@ -29,7 +29,7 @@ from tests.strategies import documents, key_of_document
 PARTITIONS = {topic.name: partitions_embedded for topic in event_topics()}
 
 #: Pieces that parsers, stores and terminals trip over.
-_PIECES = st.sampled_from(
+PIECES = st.sampled_from(
     [
         *(b"\0", b"\\u0000", b"\\ud800", b"\xff", b"\xed\xa0\x80", b"\\", b'"', b"\\\\", b'\\"'),
         *(b"{", b"}", b"[", b"]", b":", b",", b"[" * 70, b'{"a":' * 70, b"null", b"true", b"-"),
@@ -64,7 +64,7 @@ def mutated(draw: st.DrawFn) -> RawRecord:
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(value)))
         end = draw(st.integers(start, min(len(value), start + 20)))
-        piece = draw(_PIECES | st.binary(max_size=3) | st.just(value[start:end] * 2))
+        piece = draw(PIECES | st.binary(max_size=3) | st.just(value[start:end] * 2))
         value = value[:start] + piece + value[end:]
     changed = record._replace(value=value)
     if draw(st.integers(0, 9)) == 0:

@@ -116,6 +116,35 @@ def test_the_idempotency_key_is_of_source_and_id() -> None:
     assert one.key.bytes == one.key_bytes == envelope.idempotency_key(one.source, "one")
 
 
+def test_uuids_that_begin_with_their_time_have_neighbouring_keys() -> None:
+    early, late = envelope.uuid7(), "ffffffff-ffff-7fff-bfff-ffffffffffff"
+    apart = _number(early) ^ _number(late)
+    assert apart == uuid.UUID(early).int ^ uuid.UUID(late).int
+    assert _number(early) != _number(early, "/other")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "019C5F3E-7A41-7C52-9B1E-3F2F6D0C8A11",
+        "019c5f3e7a417c529b1e3f2f6d0c8a11",
+        "019c5f3e-7a41-7c52-9b1e-3f2f6d0c8a1_",
+        " 19c5f3e-7a41-7c52-9b1e-3f2f6d0c8a11",
+        "019c5f3e-7a41-7c52-9b1e-3f2f6d0c8a11\n",
+    ],
+)
+def test_what_is_not_written_as_a_uuid_is_another_id(written: str) -> None:
+    usual = "019c5f3e-7a41-7c52-9b1e-3f2f6d0c8a11"
+    assert _number(written) != _number(usual)
+    assert _number(written) ^ _number(written, "/other") != _number(usual) ^ _number(
+        usual, "/other"
+    )
+
+
+def _number(id: str, source: str = "/tests") -> int:
+    return int.from_bytes(envelope.idempotency_key(source, id), "big")
+
+
 def test_events_are_values() -> None:
     made = posted(id="one")
     assert event_of(made) == event_of(made)
