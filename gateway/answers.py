@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from gateway.operations import POSITION_HEADER, Call
 from projections.batch import Partition
+from schemas.fast import placed
 from schemas.position import Position, PositionToken
-from schemas.topics import APP_COMMANDS, TOPICS, KeyKind, partition_of
+from schemas.topics import APP_COMMANDS, TOPICS, KeyKind
 
 #: Projection -> the topics of it that an answer hangs on; None for all that it reads.
 Sources = Mapping[str, frozenset[str] | None]
@@ -94,17 +95,28 @@ def _matches(header: str | None, etag: str) -> bool:
 def _reflected(call: Call, sources: Sources) -> PositionToken:
     """The positions of all these projections that bear on the caller's own lines."""
     least: dict[tuple[str, int], int] = {}
+    own = _Own(call)
     for name, topics in sources.items():
-        for (topic, partition), end in call.parts.progress.positions(name).positions.items():
-            place = (topic, partition)
-            if (topics is None or topic in topics) and _bears_on(call, topic, partition):
+        for place, end in call.parts.progress.positions(name).positions.items():
+            topic, partition = place
+            if (topics is None or topic in topics) and own[topic] in (None, partition):
                 least[place] = min(end, least.get(place, end))
     return PositionToken(least)
 
 
-def _bears_on(call: Call, topic: str, partition: int) -> bool:
-    known = TOPICS.get(topic)
-    if known is None or known.key is not KeyKind.USER:
-        return True
-    count = call.parts.hub.partition_counts.get(topic)
-    return count is None or partition == partition_of(call.user_id.encode(), count)
+class _Own(dict[str, int | None]):
+    """Topic -> the partition of it that bears on the caller, None for all of them."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __missing__(self, topic: str) -> int | None:
+        self[topic] = own = self._partition(topic)
+        return own
+
+    def _partition(self, topic: str) -> int | None:
+        known = TOPICS.get(topic)
+        if known is None or known.key is not KeyKind.USER:
+            return None
+        count = self._call.parts.hub.partition_counts.get(topic)
+        return None if count is None else placed(self._call.user_id.encode(), count)

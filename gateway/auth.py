@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -20,6 +22,11 @@ CONSUMER = "consumer"
 
 #: Longer ones are no tokens of ours; a bound on what is parsed before it is verified.
 TOKEN_LENGTH_MAX = 8_000
+
+#: Tokens whose signature is not looked at again while the same key is in use, and the longest of
+#: them: with these, what is kept stays below 40 MB.
+VERIFIED_MAX = 20_000
+VERIFIED_LENGTH_MAX = 2_000
 
 #: The id of a person, as long as any other id.
 SUBJECT_LENGTH_MAX = 128
@@ -105,13 +112,27 @@ def _public_key(pem: str) -> tuple[str, Any]:
     raise SettingsWrong("STREAMS_JWT_PUBLIC_KEY: must be an RSA or a P-256 key")
 
 
+class _Verified(NamedTuple):
+    """A token that was verified, and the key that did it."""
+
+    algorithm: str
+    key_id: str | None
+    key: Any
+    principal: Principal
+
+
 class Verifier:
-    """Verifies tokens: signature, expiry, issuer, audience, tenant."""
+    """Verifies tokens: signature, expiry, issuer, audience, tenant.
+
+    A person comes many times with one token. What it says is remembered, and believed for as long
+    as its key is the one in use and it has not expired; nothing else in it can turn bad.
+    """
 
     def __init__(self, settings: TokenSettings, keys: Keys, tenant: str) -> None:
         self._settings = settings
         self._keys = keys
         self._tenant = tenant
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def verify(self, token: str) -> Principal:
         """The principal of a token.
@@ -120,6 +141,9 @@ class Verifier:
             NotAuthenticated: it is not believed.
             Problem: 403, it belongs to another tenant; 503, the keys can't be fetched.
         """
+        known = self._verified.get(token)
+        if known is not None and await self._is_still_good(known):
+            return known.principal
         if len(token) > TOKEN_LENGTH_MAX:
             raise NotAuthenticated("the token is too long")
         algorithm, key_id = _header(token)
@@ -130,7 +154,22 @@ class Verifier:
         tenant = claims.get("tenant", self._tenant)
         if tenant != self._tenant:
             raise Problem(403, "the token belongs to another tenant")
-        return Principal(_subject(claims), tenant, _scopes(claims), int(claims["exp"]))
+        principal = Principal(_subject(claims), tenant, _scopes(claims), int(claims["exp"]))
+        self._remember(token, _Verified(algorithm, key_id, key, principal))
+        return principal
+
+    async def _is_still_good(self, known: _Verified) -> bool:
+        if known.principal.expires_at <= time.time() - self._settings.leeway_seconds:
+            return False
+        return await self._keys.key_for(known.algorithm, known.key_id) is known.key
+
+    def _remember(self, token: str, verified: _Verified) -> None:
+        if len(token) > VERIFIED_LENGTH_MAX:
+            return
+        self._verified[token] = verified
+        self._verified.move_to_end(token)
+        if len(self._verified) > VERIFIED_MAX:
+            self._verified.popitem(last=False)
 
     def _claims(self, token: str, algorithm: str, key: Any) -> dict[str, Any]:
         settings = self._settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -35,14 +36,23 @@ class Metrics:
         self.events = Counter(
             "gateway_events", "Events posted", ("outcome",), registry=self.registry
         )
+        # Looking a label up costs more than counting; routes and statuses are few.
+        self._answered: dict[tuple[str, str, int], tuple[Any, Any]] = {}
         self.refused_by_rate = Counter(
             "gateway_rate_limited", "Requests refused by the rate limit", registry=self.registry
         )
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        self.requests.labels(method, route, str(status)).inc()
-        self.seconds.labels(method, route).observe(seconds)
+        answered = self._answered.get((method, route, status))
+        if answered is None:
+            answered = self._answered[method, route, status] = (
+                self.requests.labels(method, route, str(status)),
+                self.seconds.labels(method, route),
+            )
+        count, duration = answered
+        count.inc()
+        duration.observe(seconds)
 
     def watch(self, parts: Parts) -> Callable[[], None]:
         """Measure these parts whenever asked, until what this returns is called."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.metrics import Metrics
@@ -25,6 +25,8 @@ SECURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Strict-Transport-Security": "max-age=31536000",
 }
+_SECURE = tuple((n.lower().encode(), value.encode()) for n, value in SECURE_HEADERS.items())
+_ID_NAME = REQUEST_ID_HEADER.lower().encode()
 
 
 class Surround:
@@ -52,12 +54,7 @@ class Surround:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = request_id
-                for name, value in SECURE_HEADERS.items():
-                    headers.setdefault(name, value)
-                for name, value in scope.get("further_headers", {}).items():
-                    headers.setdefault(name, value)
+                _complete(message, request_id, scope.get("further_headers", {}))
             await send(message)
 
         try:
@@ -66,6 +63,19 @@ class Surround:
             # The route's pattern, not the path: paths are without number.
             route = scope.get("operation_path", "unknown")
             self._metrics.observe(scope["method"], route, status, self._clock() - began)
+
+
+def _complete(message: Message, request_id: str, further: Mapping[str, str]) -> None:
+    """Add to an answer's headers what is not in them; names on the wire are in small letters."""
+    headers = [item for item in message["headers"] if item[0] != _ID_NAME]
+    given = {name for name, _ in headers}
+    headers.append((_ID_NAME, request_id.encode("latin-1")))
+    headers += [item for item in _SECURE if item[0] not in given]
+    for name, value in further.items():
+        encoded = name.lower().encode("latin-1")
+        if encoded not in given:
+            headers.append((encoded, value.encode("latin-1")))
+    message["headers"] = headers
 
 
 def _request_id(scope: Scope) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from hashlib import blake2b
+from typing import Any
 
 from schemas.errors import Invalid
 
@@ -23,7 +25,18 @@ class Seal:
 
     def close(self, payload: bytes, *bound_to: str) -> str:
         """The payload as text for URLs."""
-        return urlsafe_b64encode(self._tag(payload, bound_to) + payload).rstrip(b"=").decode()
+        return self.closing(*bound_to)(payload)
+
+    def closing(self, *bound_to: str) -> Callable[[bytes], str]:
+        """`close` for many payloads with the same bounds."""
+        begun = self._begun(bound_to)
+
+        def close(payload: bytes) -> str:
+            state = begun.copy()
+            state.update(payload)
+            return urlsafe_b64encode(state.digest() + payload).rstrip(b"=").decode()
+
+        return close
 
     def open(self, text: str, *bound_to: str) -> bytes:
         """What `close` was given; raises Invalid if the text is not one of ours for this person."""
@@ -33,16 +46,16 @@ class Seal:
             raise Invalid("is not a cursor of this gateway") from None
         tag, payload = sealed[:TAG_BYTES], sealed[TAG_BYTES:]
         # Decoding is lenient about stray characters and bits; one payload has one text.
-        if not hmac.compare_digest(tag, self._tag(payload, bound_to)) or text != self.close(
-            payload, *bound_to
-        ):
+        state = self._begun(bound_to)
+        state.update(payload)
+        if not hmac.compare_digest(tag, state.digest()) or text != self.close(payload, *bound_to):
             raise Invalid("is not a cursor of this gateway, or not one of yours, or of another log")
         return payload
 
-    def _tag(self, payload: bytes, bound_to: tuple[str, ...]) -> bytes:
+    def _begun(self, bound_to: tuple[str, ...]) -> Any:
+        """The hash of what comes before the payload."""
         state = blake2b(key=self._key, digest_size=TAG_BYTES)
         for part in bound_to:
             encoded = part.encode("utf-8", "surrogatepass")
             state.update(len(encoded).to_bytes(4, "big") + encoded)
-        state.update(payload)
-        return state.digest()
+        return state

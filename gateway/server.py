@@ -4,20 +4,24 @@
 it leaves a client without an answer whose request line or headers are too long; it makes a close
 frame wait until a slow client has read everything before it; and it lets a client that never reads
 keep its connection for ever. The tests hold these three against new versions.
+
+And it adds one: a message may have several `texts`, which are written at once, each in a frame.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from gateway.parts import Parts
 
@@ -30,6 +34,9 @@ CLIENT_MESSAGE_BYTES_MAX = 64 * 1024
 #: At the end, open requests get this long.
 SHUTDOWN_SECONDS_MAX = 5
 
+
+#: The first byte of a frame that is a whole text message.
+_TEXT = 0x81
 
 #: uvicorn has no event for "listening"; this is how often its flag is looked at.
 STARTED_POLL_SECONDS = 0.01
@@ -50,11 +57,32 @@ class TailProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     async def send(self, message: Any) -> None:
+        if "texts" in message:
+            await self._send_texts(message["texts"])
+            return
         if message["type"] == "websocket.close" and self.handshake_complete:
             # Nothing comes after it, so it may go behind whatever is still in the buffer.
             self.writable.set()
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         await super().send(message)
+
+    async def _send_texts(self, texts: Sequence[str]) -> None:
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        self.transport.write(b"".join(map(_text_frame, texts)))
+
+
+def _text_frame(text: str) -> bytes:
+    """A whole text message as servers send it: not masked (RFC 6455, 5.2)."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return bytes((_TEXT, size)) + payload
+    if size < 1 << 16:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
 
 
 class Server(uvicorn.Server):

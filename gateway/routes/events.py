@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import msgspec
 from starlette.requests import Request
@@ -15,26 +15,22 @@ from gateway.answers import written
 from gateway.auth import PRODUCER
 from gateway.bodies import read_body
 from gateway.commands import append
+from gateway.incoming import STRUCTURED, Given, checked
 from gateway.metrics import Metrics
 from gateway.operations import Access, Call, Operation, Shape
 from gateway.problems import ErrorItem, Problem, malformed, wrong
 from schemas.cloudevents import percent_decoded
-from schemas.codec import validate_json
 from schemas.envelope import Draft
 from schemas.errors import FieldError, Invalid, InvalidEvent
 
-_STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
-
-#: Timers and crossings carry what a fold wrote for itself.
-_INTERNAL = frozenset({"app.timer.fired", "rule.crossed"})
 
 _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 #: Events checked before other requests get their turn: some milliseconds' worth.
 CHECKED_AT_ONCE = 100
 
-MEDIA_TYPES = ("application/json", _STRUCTURED, _BATCH, "application/x-ndjson")
+MEDIA_TYPES = ("application/json", STRUCTURED, _BATCH, "application/x-ndjson")
 
 
 class CloudEvent(Shape):
@@ -79,13 +75,6 @@ class Outcome(Shape):
     rejected: list[Rejected]
 
 
-class _Given(NamedTuple):
-    """One event of a request as it came."""
-
-    value: bytes
-    headers: Sequence[tuple[str, str]]
-
-
 class EventsIn:
     """The operation, with what it counts."""
 
@@ -100,15 +89,15 @@ class EventsIn:
             raise wrong(FieldError("", "there is no event in it"))
         drafts: dict[int, Draft] = {}
         rejected: list[dict[str, Any]] = []
-        for index, event in enumerate(given):
-            if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
+        for start in range(0, len(given), CHECKED_AT_ONCE):
+            if start:
                 await asyncio.sleep(0)
-            try:
-                drafts[index] = _from_outside(
-                    validate_json(event.value, event.headers, tenant=call.parts.settings.tenant)
-                )
-            except InvalidEvent as error:
-                rejected.append(_rejection(index, event, error))
+            some = given[start : start + CHECKED_AT_ONCE]
+            for index, found in enumerate(checked(some, call.parts.settings.tenant), start):
+                if isinstance(found, InvalidEvent):
+                    rejected.append(_rejection(index, given[index], found))
+                else:
+                    drafts[index] = found
         positions = await append(call.parts, list(drafts.values())) if drafts else []
         self._metrics.events.labels("accepted").inc(len(drafts))
         self._metrics.events.labels("rejected").inc(len(rejected))
@@ -122,18 +111,7 @@ class EventsIn:
         return written(positions, outcome, 207 if rejected else 202)
 
 
-def _from_outside(draft: Draft) -> Draft:
-    """The draft, if its type is one that others may emit.
-
-    Raises:
-        InvalidEvent: folds trust that only this system emits events of its type.
-    """
-    if draft.type.rpartition(".v")[0] in _INTERNAL:
-        raise InvalidEvent([FieldError("type", "is emitted by this system alone")])
-    return draft
-
-
-def _given(request: Request, body: bytes) -> list[_Given]:
+def _given(request: Request, body: bytes) -> list[Given]:
     """The events of a request, whichever way they came.
 
     Raises:
@@ -144,26 +122,22 @@ def _given(request: Request, body: bytes) -> list[_Given]:
         raise malformed("the body is empty")
     if "ce-specversion" in request.headers or "ce-id" in request.headers:
         _parsed(body)
-        return [_Given(body, headers)]
+        return [Given(body, headers)]
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media in _LINES:
         return list(_of_lines(body.splitlines()))
     if body.lstrip()[:1] == b"[" or media == _BATCH:
-        return [_structured(element) for element in _elements(body)]
+        return [Given(element) for element in _elements(body)]
     lines = [line for line in body.splitlines() if line.strip()]
     if len(lines) > 1 and _is_object(lines[0]):
         return list(_of_lines(lines))
     _parsed(body)
-    return [_Given(body, headers)]
+    return [Given(body, headers)]
 
 
-def _of_lines(lines: Iterable[bytes]) -> Iterable[_Given]:
+def _of_lines(lines: Iterable[bytes]) -> Iterable[Given]:
     # A line that does not parse is rejected by itself, as an event that is not valid.
-    return (_structured(line) for line in lines if line.strip())
-
-
-def _structured(value: bytes) -> _Given:
-    return _Given(value, [("content-type", _STRUCTURED)])
+    return (Given(line) for line in lines if line.strip())
 
 
 def _elements(body: bytes) -> list[bytes]:
@@ -221,7 +195,7 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _rejection(index: int, event: _Given, error: InvalidEvent) -> dict[str, Any]:
+def _rejection(index: int, event: Given, error: InvalidEvent) -> dict[str, Any]:
     return {
         "index": index,
         "id": _id_of(event),
@@ -229,8 +203,8 @@ def _rejection(index: int, event: _Given, error: InvalidEvent) -> dict[str, Any]
     }
 
 
-def _id_of(event: _Given) -> str | None:
-    for name, value in event.headers:
+def _id_of(event: Given) -> str | None:
+    for name, value in event.headers or ():
         if name.lower() == "ce-id":
             try:
                 return percent_decoded(value)

@@ -98,14 +98,8 @@ class Admission:
         shape = shape_of(selection, hub.partitions)
         # What was in the log before is history, what comes after is live, to the event.
         await self._follower.caught_up(shape.places)
-        user_id, seal, log = principal.user_id, self._seal, hub.log
-        return Subscription(
-            hub,
-            selection,
-            shape,
-            lambda payload: seal.close(payload, "tail", user_id, log),
-            self._history,
-        )
+        seal = self._seal.closing("tail", principal.user_id, hub.log)
+        return Subscription(hub, selection, shape, seal, self._history)
 
     async def short_cursor(self, principal: Principal, payload: bytes) -> str:
         """A cursor that fits into a close frame: itself, or a name under which it is kept.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.auth import NotAuthenticated, Principal, Verifier, bearer
@@ -112,9 +114,12 @@ class TailSocket:
         start: Start,
         subscription: Subscription,
     ) -> tuple[int, str]:
-        async def send(frame: Frame) -> None:
+        async def send(frames: Sequence[Frame]) -> None:
             try:
-                await websocket.send({"type": "websocket.send", "text": frame.text})
+                # `server.TailProtocol` takes several texts in one message.
+                await websocket.send(
+                    {"type": "websocket.send", "texts": [frame.text for frame in frames]}
+                )
             except WebSocketDisconnect:
                 raise ConnectionResetError from None
 

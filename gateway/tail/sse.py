@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -59,8 +60,8 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await _write(send, f"retry: {RETRY_MS}\n\n")
 
-        async def send_frame(frame: Frame) -> None:
-            await _write(send, f"id: {frame.cursor}\nevent: {frame.kind}\ndata: {frame.text}\n\n")
+        async def send_frames(frames: Sequence[Frame]) -> None:
+            await _write(send, "".join(map(_event, frames)))
 
         async def gone() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -70,12 +71,16 @@ class EventStream(Response):
             self._subscription,
             self._start,
             self._principal,
-            send_frame,
+            send_frames,
             gone,
             self._send_seconds_max,
         )
         if ending is not None:
             await _end(send)
+
+
+def _event(frame: Frame) -> str:
+    return f"id: {frame.cursor}\nevent: {frame.kind}\ndata: {frame.text}\n\n"
 
 
 async def _write(send: Send, text: str) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from enum import Enum, auto
-from typing import NamedTuple
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
 from gateway.log import Place
 from gateway.tail.cursor import Shape, varint
@@ -25,8 +26,15 @@ from schemas.topics import JOURNEYS, partition_of
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Messages taken from the ring at once; their texts are shared, so this is only references.
 RING_STEP = 500
+
+#: Live messages that go out together when so many wait: one write of a reader that is behind costs
+#: little more than one of a reader that is not. Their texts are at most so many bytes, or one text.
+TOGETHER_MAX = 50
+TOGETHER_BYTES_MAX = 128 * 1024
 
 
 class Phase(Enum):
@@ -65,7 +73,8 @@ class Subscription:
         history: History,
     ) -> None:
         self.selection = selection
-        self.over: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[Ending] = self._loop.create_future()
         self.phase = Phase.HISTORY
         self._hub = hub
         self._shape = shape
@@ -75,6 +84,7 @@ class Subscription:
         self._queue_bytes = 0
         self._wake = asyncio.Event()
         self._numbers = [hub.numbers[place] for place in shape.places]
+        self._of_hub = _picking(self._numbers)
         self._index = {place: index for index, place in enumerate(shape.places)}
         # The vector, as numbers and as cursors hold it.
         self._offsets = [hub.heads[number] for number in self._numbers]
@@ -85,6 +95,7 @@ class Subscription:
         self._is_at_head = False
         self._sent_chunks = list(self._chunks)
         self._heartbeat_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         hub.enter(self)
 
     # The hub's side ------------------------------------------------------------------------
@@ -115,6 +126,8 @@ class Subscription:
         self.phase = Phase.ENDED
         self._queue.clear()
         self._queue_bytes = 0
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._hub.leave(self)
         self._wake.set()
 
@@ -124,8 +137,8 @@ class Subscription:
         """The payload of the cursor after the last frame that the client was sent."""
         return self._shape.payload(self._sent_chunks)
 
-    async def frames(self, start: Start) -> AsyncGenerator[Frame]:
-        """All frames; asking for the next one says that the last one was sent.
+    async def frames(self, start: Start) -> AsyncGenerator[list[Frame]]:
+        """All frames, some together; asking for the next ones says that the last ones were sent.
 
         Ends when the subscription is ended.
 
@@ -135,24 +148,24 @@ class Subscription:
         self._heartbeat_at = self._now() + self._hub.settings.heartbeat_seconds
         for source in (self._past(start), self._live()):
             async with aclosing(source):
-                async for frame in source:
+                async for frames in source:
                     chunks = list(self._chunks)
-                    yield frame
+                    yield frames
                     self._sent_chunks = chunks
                     if self.phase is Phase.ENDED:
                         return
 
-    async def _past(self, start: Start) -> AsyncGenerator[Frame]:
+    async def _past(self, start: Start) -> AsyncGenerator[list[Frame]]:
         is_covered = self._place(start)
         while self.phase is not Phase.ENDED:
             if not is_covered:
                 self.phase = Phase.HISTORY
                 async for frame in self._from_history():
-                    yield frame
+                    yield [frame]
             # Closing the history's consumer took time, and sending did: the ring may have moved on
             # beneath this reader. Then it is history again.
             async for frame in self._from_ring():
-                yield frame
+                yield [frame]
             if self._is_at_head:
                 return
             is_covered = False
@@ -235,7 +248,7 @@ class Subscription:
             if self._now() >= self._heartbeat_at:
                 yield self._heartbeat()
 
-    async def _live(self) -> AsyncGenerator[Frame]:
+    async def _live(self) -> AsyncGenerator[list[Frame]]:
         # From the last look at the ring to here nothing is awaited, so nothing is missed.
         if self.phase is Phase.ENDED:
             return
@@ -248,34 +261,45 @@ class Subscription:
         }
         self._hub.join(self)
         self._catch_up()
-        yield Frame("live", *self._bare("live"))
+        yield [Frame("live", *self._bare("live"))]
+        self._set_alarm()
         while self.phase is Phase.LIVE:
             while self._queue:
-                message = self._queue.popleft()
-                self._queue_bytes -= message.size
-                index = self._index[message.place]
-                self._advance(index, message.offset + 1, message.next_chunk)
-                if not self._queue:
-                    self._catch_up()
-                yield self._event(message)
+                yield self._waiting()
                 if self._now() >= self._heartbeat_at:
-                    yield self._heartbeat()
+                    yield [self._live_heartbeat()]
             self._wake.clear()
-            await self._woken()
+            await self._wake.wait()
             if self._now() >= self._heartbeat_at and self.phase is Phase.LIVE:
                 if not self._queue:
                     self._catch_up()
-                yield self._heartbeat()
+                yield [self._live_heartbeat()]
 
-    async def _woken(self) -> None:
-        wait = self._heartbeat_at - self._now()
-        if wait <= 0:
-            return
-        try:
-            async with asyncio.timeout(wait):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+    def _waiting(self) -> list[Frame]:
+        """Frames of the messages that wait, as many as may go out together."""
+        frames: list[Frame] = []
+        queue, size = self._queue, 0
+        while queue and len(frames) < TOGETHER_MAX:
+            if frames and size + queue[0].size > TOGETHER_BYTES_MAX:
+                break
+            message = queue.popleft()
+            size += message.size
+            self._advance(self._index[message.place], message.offset + 1, message.next_chunk)
+            if not queue:
+                self._catch_up()
+            frames.append(self._event(message))
+        self._queue_bytes -= size
+        return frames
+
+    def _live_heartbeat(self) -> Frame:
+        frame = self._heartbeat()
+        self._set_alarm()
+        return frame
+
+    def _set_alarm(self) -> None:
+        """Wake when the next heartbeat is due, whether or not anything comes before."""
+        if self.phase is Phase.LIVE:
+            self._alarm = self._loop.call_at(self._heartbeat_at, self._wake.set)
 
     # ---------------------------------------------------------------------------------------
 
@@ -303,14 +327,16 @@ class Subscription:
 
     def _catch_up(self) -> None:
         """Everything that the hub has had is sent or not for this reader: stand where it stands."""
-        heads, chunks = self._hub.heads, self._hub.chunks
-        for index, number in enumerate(self._numbers):
-            if index in self._ahead:
-                if heads[number] < self._offsets[index]:
-                    continue
-                self._ahead.discard(index)
-            self._offsets[index] = heads[number]
-            self._chunks[index] = chunks[number]
+        ahead = [
+            (index, self._offsets[index], self._chunks[index])
+            for index in self._ahead
+            if self._hub.heads[self._numbers[index]] < self._offsets[index]
+        ]
+        self._offsets = self._of_hub(self._hub.heads)
+        self._chunks = self._of_hub(self._hub.chunks)
+        self._ahead = {index for index, _, _ in ahead}
+        for place in ahead:
+            self._advance(*place)
 
     def _is_covered(self) -> bool:
         floors = self._hub.floors
@@ -335,6 +361,13 @@ class Subscription:
         self._heartbeat_at = self._now() + self._hub.settings.heartbeat_seconds
         return Frame("heartbeat", *self._bare("heartbeat"))
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self._loop.time()
+
+
+def _picking(numbers: list[int]) -> Callable[[Sequence[T]], list[T]]:
+    """What takes the elements of these numbers out of a list, in this order."""
+    if len(numbers) < 2:
+        return lambda values: [values[number] for number in numbers]
+    pick = itemgetter(*numbers)
+    return lambda values: list(pick(values))

@@ -10,17 +10,15 @@ from types import TracebackType
 
 from confluent_kafka import Producer as Client
 
+from schemas.codec import RawRecord
 from schemas.envelope import Draft
 from schemas.position import Position
-from streams.producer.delivery import Batch, Outgoing, connect, encode_all, enqueue
+from streams.producer.delivery import ENCODED_AT_ONCE_MAX, Batch, connect, encode, enqueue
 from streams.producer.errors import DeliveryUnknown
 from streams.producer.settings import ProducerSettings
 
 POLL_SECONDS = 0.1
 """How long one look for delivery reports blocks when there are none."""
-
-ENCODED_AT_ONCE_MAX = 500
-"""Events encoded before other tasks get their turn: some milliseconds' worth."""
 
 GRACE_SECONDS = 5.0
 """librdkafka reports every event by its delivery timeout; this much later something is wrong."""
@@ -79,7 +77,7 @@ class Producer:
             return []
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        batch = Batch(len(records), lambda: _tell(loop, done))
+        batch = Batch(records, lambda: _tell(loop, done))
         self._waiting.add(done)
         try:
             await self._enqueue(batch, records)
@@ -105,16 +103,16 @@ class Producer:
         while self._waiting:
             await asyncio.wait(set(self._waiting))
 
-    async def _encode(self, drafts: Sequence[Draft]) -> list[Outgoing]:
-        records: list[Outgoing] = []
+    async def _encode(self, drafts: Sequence[Draft]) -> list[RawRecord]:
+        records: list[RawRecord] = []
         for start in range(0, len(drafts), ENCODED_AT_ONCE_MAX):
             if start:
                 await asyncio.sleep(0)
             part = drafts[start : start + ENCODED_AT_ONCE_MAX]
-            records += encode_all(part, self._settings.tenant)
+            records += encode(part, self._settings.tenant, start)
         return records
 
-    async def _enqueue(self, batch: Batch, records: list[Outgoing]) -> None:
+    async def _enqueue(self, batch: Batch, records: list[RawRecord]) -> None:
         client = self._required()
         queued = enqueue(client, batch, records, 0)
         while queued < len(records):

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Lock
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
@@ -58,68 +58,85 @@ TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO
 
 logger = logging.getLogger(__name__)
 
+ENCODED_AT_ONCE_MAX = 500
+"""Events encoded before other tasks get their turn: some milliseconds' worth. More at once would
+not be quicker: what is decoded to be looked at no longer fits into the processor's caches."""
+
 _HEADERS: list[tuple[str, str | bytes | None]] = list(HEADERS)
 
 
-class Outgoing(NamedTuple):
-    """A draft as it goes into the queue."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-
-
 class Batch:
-    """The drafts of one call: what became of each, and how many are still on their way."""
+    """The records of one call: what became of each, and how many are still on their way."""
 
-    def __init__(self, size: int, done: Callable[[], None]) -> None:
-        self.positions: list[Position | None] = [None] * size
+    def __init__(self, records: Sequence[RawRecord], done: Callable[[], None]) -> None:
+        # The records themselves are the client's now.
+        self._topics = [record.topic for record in records]
+        # Of what is in the log: (partition, offset). Positions are made when they are asked for.
+        self._places: list[tuple[int, int] | None] = [None] * len(records)
         self._errors: dict[int, KafkaError] = {}
-        self._missing = size
+        self._last = len(records)
+        # Reports come from the thread that polls and, for what the client refuses outright, from
+        # the one that sends. Counting is one step of the interpreter, so that each of them gets
+        # its own number.
+        self._number = count(1)
         self._done = done
-        # Reports come from the thread that polls and, for what the client refuses outright,
-        # from the one that sends.
-        self._lock = Lock()
-
-    @property
-    def finished(self) -> bool:
+        self.finished = not records
         """Whether every event's fate is known."""
-        return self._missing == 0
 
     def report(self, index: int, error: KafkaError | None, message: Any) -> None:
         """librdkafka's word on one event; called by whoever polls the client."""
         if error is not None:
             self._errors[index] = error
         elif (offset := message.offset()) >= 0:
-            self.positions[index] = Position(message.topic(), message.partition(), offset)
+            self._places[index] = (message.partition(), offset)
         # An offset below zero: a repeat of something already appended, whose place the broker
         # no longer knows. It stays None without an error, which is an unknown delivery.
-        with self._lock:
-            self._missing -= 1
-            complete = self._missing == 0
-        if complete:
+        if next(self._number) == self._last:
+            self.finished = True
             self._done()
+
+    def __len__(self) -> int:
+        return self._last
+
+    @property
+    def positions(self) -> list[Position | None]:
+        """Where each event is in the log, as far as that is known."""
+        return [
+            None if place is None else Position(topic, *place)
+            for topic, place in zip(self._topics, self._places, strict=True)
+        ]
+
+    def check(self, settings: ProducerSettings) -> None:
+        """Raise the worst of what went wrong, if anything did."""
+        if None in self._places:
+            raise _error(self.positions, self._errors, settings)
 
     def result(self, settings: ProducerSettings) -> list[Position]:
         """All positions, or the worst of what went wrong."""
-        positions = [position for position in self.positions if position is not None]
-        if len(positions) == len(self.positions):
-            return positions
-        raise _error(self.positions, self._errors, settings)
+        self.check(settings)
+        return [position for position in self.positions if position is not None]
 
 
-def encode_all(drafts: Sequence[Draft], tenant: str) -> list[Outgoing]:
-    """Every draft as a record; raises InvalidDraft for the first that is not valid.
+def encode_all(drafts: Sequence[Draft], tenant: str) -> list[RawRecord]:
+    """Every draft as a record; raises InvalidDraft for the first that is not valid."""
+    records: list[RawRecord] = []
+    for start in range(0, len(drafts), ENCODED_AT_ONCE_MAX):
+        records += encode(drafts[start : start + ENCODED_AT_ONCE_MAX], tenant, start)
+    return records
+
+
+def encode(drafts: Sequence[Draft], tenant: str, start: int) -> list[RawRecord]:
+    """The same of some drafts of a call, the first of which is its `start`-th.
 
     What is asked is what every reader will ask: the records are decoded as they will be from
     the log, the moment of ingestion being now.
     """
     now_ms = time.time_ns() // 1_000_000
-    records = [_record(index, draft, tenant, now_ms) for index, draft in enumerate(drafts)]
-    for index, seen in enumerate(decode_batch(records, tenant=tenant)):
+    records = [_record(index, draft, tenant, now_ms) for index, draft in enumerate(drafts, start)]
+    for index, seen in enumerate(decode_batch(records, tenant=tenant), start):
         if isinstance(seen, Unreadable):
             raise InvalidDraft(index, seen.errors)
-    return [Outgoing(record.topic, record.key, record.value) for record in records]
+    return records
 
 
 def _record(index: int, draft: Draft, tenant: str, now_ms: int) -> RawRecord:
@@ -133,27 +150,26 @@ def _record(index: int, draft: Draft, tenant: str, now_ms: int) -> RawRecord:
     return RawRecord(topic, 0, 0, key, value, HEADERS, now_ms)
 
 
-def enqueue(client: Client, batch: Batch, records: Sequence[Outgoing], start: int) -> int:
+def enqueue(client: Client, batch: Batch, records: Sequence[RawRecord], start: int) -> int:
     """Put records from `start` on into the queue; returns how many fitted.
 
     A record that the client refuses outright is reported to the batch like a failed delivery.
     """
-    produce = client.produce
-    index = start
+    produce, report = client.produce, batch.report
     for index in range(start, len(records)):
-        topic, key, value = records[index]
+        record = records[index]
         try:
             produce(
-                topic,
-                value,
-                key,
+                record.topic,
+                record.value,
+                record.key,
                 headers=_HEADERS,
-                on_delivery=partial(batch.report, index),
+                on_delivery=partial(report, index),
             )
         except BufferError:
             return index - start
         except KafkaException as error:
-            batch.report(index, error.args[0], None)
+            report(index, error.args[0], None)
     return len(records) - start
 
 

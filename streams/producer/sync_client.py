@@ -85,12 +85,13 @@ class SyncProducer:
         return self._settled
 
     def _settle(self, batch: Batch) -> None:
-        self._settled += len(batch.result(self._settings))
+        batch.check(self._settings)
+        self._settled += len(batch)
 
     def _post(self, drafts: Sequence[Draft]) -> Batch:
         client = self._required()
         records = encode_all(drafts, self._settings.tenant)
-        batch = Batch(len(records), _nobody)
+        batch = Batch(records, _nobody)
         self._open.append(batch)
         queued = 0
         while queued < len(records):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -234,3 +235,27 @@ async def test_fixed_keys_know_their_algorithms_only() -> None:
     keys = FixedKeys({"HS256": SECRET})
     assert await keys.key_for("HS256", "any") == SECRET
     assert await keys.key_for("RS256", None) is None
+
+
+async def test_a_token_that_was_believed_expires_all_the_same() -> None:
+    asking = verifier(leeway_seconds=0)
+    expiry = int(time.time()) + 2
+    token = jwt.encode(claims(exp=expiry), SECRET, algorithm="HS256")
+    assert await asking.verify(token) is await asking.verify(token)
+    await asyncio.sleep(expiry + 0.01 - time.time())
+    with pytest.raises(NotAuthenticated, match="expired"):
+        await asking.verify(token)
+
+
+async def test_a_token_that_was_believed_is_not_when_its_key_is_withdrawn() -> None:
+    by_algorithm = {"HS256": SECRET}
+    tokens = TokenSettings.model_validate({"secret": SECRET})
+    asking = Verifier(tokens, FixedKeys(by_algorithm), "bfc")
+    token = jwt.encode(claims(), SECRET, algorithm="HS256")
+    assert (await asking.verify(token)).user_id == "usr_17"
+    by_algorithm["HS256"] = "f" * 32
+    with pytest.raises(NotAuthenticated):
+        await asking.verify(token)
+    del by_algorithm["HS256"]
+    with pytest.raises(NotAuthenticated):
+        await asking.verify(token)
