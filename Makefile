@@ -3,12 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 TEST_PROCESSES ?= 3
 
-.PHONY: help setup demo up down test faults check lint types lock clean
+BENCH_OPTIONS = $(if $(RUNS),--runs "$(RUNS)") $(if $(BROKER),--broker "$(BROKER)") \
+  $(if $(JSON),--json "$(JSON)")
+
+.PHONY: help setup demo up down test faults bench bench-peer bench-guard check lint types \
+  lock clean
 
 help: ## What there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 setup: $(STAMP) ## The virtual environment, with the command `streams` in it
 
@@ -40,6 +46,22 @@ faults: setup ## Faults on real processes; takes SEED=7 MINUTES=3 BROKER=kafka
 	@exec $(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") \
 	  $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(BROKER),--broker "$(BROKER)")
 
+# What only the programs need that the peer job is compared with.
+$(BENCH_STAMP): tests/benchmarks/requirements.txt $(STAMP)
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python --require-hashes -r $<; \
+	else $(BENCH_VENV)/bin/pip install --quiet --require-hashes -r $<; fi
+	touch $@
+
+bench: $(BENCH_STAMP) ## All benchmarks; takes RUNS=3 BROKER=kafka JSON=file
+	@exec $(BIN)/python -m tests.benchmarks $(BENCH_OPTIONS)
+
+bench-peer: $(BENCH_STAMP) ## The peer job alone; its last line is the ratio to the limit
+	@exec $(BIN)/python -m tests.benchmarks.peer.run $(BENCH_OPTIONS)
+
+bench-guard: $(BENCH_STAMP) ## Fails only if the speed has collapsed
+	@exec $(BIN)/python -m tests.benchmarks.guard
+
 check: lint types ## What must hold beside the tests
 
 lint: setup
@@ -53,6 +75,8 @@ types: setup
 lock: ## Write compose/requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	  --all-extras --group dev pyproject.toml -o compose/requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	  tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Everything that can be made again
-	rm -rf $(VENV) .local build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) .local build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The peer job: one task, done by our engine, by frameworks, and by hand."""

@@ -1,0 +1,1 @@
+"""Programs that do the peer job; each runs for itself, in an environment without our product."""
