@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from projections import dead_letters
 from projections.backoff import Report, Sleep, until_available
-from projections.batch import Batch, DeadLetter, Partition
+from projections.batch import Batch, DeadLetter, Keyed, LazyEvents, Partition, keyed
 from projections.store import Index
 from schemas.codec import Unreadable, decode_batch
+from schemas.columns import Columns, decode_columns
 from schemas.envelope import Event
 from schemas.fast import Record
 from schemas.position import Position
 from schemas.topics import TOPICS, KeyKind
+
+#: Records of one partition that are worth decoding as columns: below it, setting them up costs
+#: more than it saves.
+COLUMNS_MIN = 2_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,18 @@ class Fetched:
     release: Callable[[], None] = lambda: None
 
 
+@dataclass
+class _Read:
+    """What the records of one partition are: events, and what nobody can read."""
+
+    events: Sequence[Event]
+    keyed: Keyed
+    letters: list[DeadLetter] = field(default_factory=list)
+    #: Where events stood that nobody could read then, and that were put into the log again.
+    again: list[Position] = field(default_factory=list)
+    columns: Columns | None = None
+
+
 class Intake:
     """Turns what one fetch brought into batches, with one question to the index for all."""
 
@@ -38,10 +55,13 @@ class Intake:
         tenant: str,
         sleep: Sleep = asyncio.sleep,
         report: Report | None = None,
+        *,
+        columnar: Collection[str] = (),
     ) -> None:
         self._index = index
         self._partitions = partitions
         self._tenant = tenant
+        self._columnar = columnar
         self._sleep = sleep
         self._report = report
 
@@ -49,55 +69,75 @@ class Intake:
         self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
     ) -> list[Batch]:
         """One batch for each fetched partition, in the same order."""
-        decoded = [
-            decode_batch(part.records, partitions=self._partitions, tenant=self._tenant)
-            for part in fetched
-        ]
-        events = [item for items in decoded for item in items if isinstance(item, Event)]
-        letters = [
-            _unreadable(item) for items in decoded for item in items if isinstance(item, Unreadable)
-        ]
-        again = [
-            place
-            for part, items in zip(fetched, decoded, strict=True)
-            for record, item in zip(part.records, items, strict=True)
-            if isinstance(item, Event) and (place := _unread_before(record))
-        ]
-        repeated = await self._judge(events, letters, again)
+        read = [await self._decode(part) for part in fetched]
+        repeated = await self._judge(
+            [each.keyed for each in read],
+            [letter for each in read for letter in each.letters],
+            [place for each in read for place in each.again],
+        )
         return [
             Batch(
                 topic=part.place.topic,
                 partition=part.place.partition,
                 start=part.start,
                 end=part.end,
-                events=[item for item in items if isinstance(item, Event)],
-                duplicates=frozenset(
-                    position.offset
-                    for position in repeated
-                    if (position.topic, position.partition) == part.place
-                ),
+                events=each.events,
+                duplicates=duplicates,
                 commands_end=_bearing_on(part.place, commands_end),
-                records={record.offset: record for record in part.records},
+                records=part.records,
                 release=part.release,
+                columns=each.columns,
             )
-            for part, items in zip(fetched, decoded, strict=True)
+            for part, each, duplicates in zip(fetched, read, repeated, strict=True)
         ]
+
+    async def _decode(self, part: Fetched) -> _Read:
+        if part.place.topic in self._columnar and len(part.records) >= COLUMNS_MIN:
+            # In a thread, because most of it runs without the interpreter's lock.
+            columns = await asyncio.to_thread(
+                decode_columns,
+                part.records,
+                partitions=self._partitions.get(part.place.topic),
+                tenant=self._tenant,
+            )
+            if columns is not None:
+                return self._read_of(part, columns)
+        return self._decode_each(part)
+
+    def _read_of(self, part: Fetched, columns: Columns) -> _Read:
+        def events() -> Sequence[Event]:
+            return self._decode_each(part).events
+
+        offsets = [record.offset for record in part.records]
+        known = Keyed(part.place, offsets, columns.keys())
+        return _Read(LazyEvents(len(offsets), events), known, columns=columns)
+
+    def _decode_each(self, part: Fetched) -> _Read:
+        decoded = decode_batch(part.records, partitions=self._partitions, tenant=self._tenant)
+        events = [item for item in decoded if isinstance(item, Event)]
+        read = _Read(events, keyed(part.place, events))
+        if len(events) < len(decoded):
+            read.letters += [_unreadable(item) for item in decoded if isinstance(item, Unreadable)]
+        for record, item in zip(part.records, decoded, strict=True):
+            # Without headers, or with one alone, as most are: nothing to look for.
+            if record.headers and isinstance(item, Event) and (place := _unread_before(record)):
+                read.again.append(place)
+        return read
 
     async def _judge(
         self,
-        events: Sequence[Event],
+        parts: Sequence[Keyed],
         letters: Sequence[DeadLetter],
         read_at_last: Sequence[Position],
-    ) -> set[Position]:
-        if not events and not letters:
-            return set()
-        numbers = await until_available(
+    ) -> list[frozenset[int]]:
+        if not letters and not any(part.keys for part in parts):
+            return [frozenset()] * len(parts)
+        return await until_available(
             "the index judges",
-            lambda: self._index.judge(events, letters, read_at_last),
+            lambda: self._index.judge(parts, letters, read_at_last),
             self._sleep,
             self._report,
         )
-        return {events[number].position for number in numbers}
 
 
 def _bearing_on(place: Partition, commands_end: Mapping[Partition, int]) -> dict[Partition, int]:

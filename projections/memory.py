@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from projections.batch import Batch, Checkpoint, DeadLetter, Partition
+from projections.batch import Batch, Checkpoint, DeadLetter, Keyed, Partition, keyed
 from projections.outbox import MemoryOutbox
 from projections.projection import Projection
 from projections.projector import Outcome, Projector
-from projections.rows import Timer
+from projections.rows import Changes, Timer, added
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft, Event
@@ -27,19 +27,22 @@ class MemoryIndex:
 
     async def judge(
         self,
-        events: Sequence[Event],
+        parts: Sequence[Keyed],
         unreadable: Sequence[DeadLetter],
         read_at_last: Sequence[Position] = (),
-    ) -> set[int]:
+    ) -> list[frozenset[int]]:
         fresh = {letter.position: letter for letter in unreadable}
         fresh = {place: fresh[place] for place in fresh if place not in self.unreadable}
         self.unreadable |= fresh
         self._outbox.owe((), (), list(fresh.values()))
-        duplicates = set()
-        for number, event in enumerate(events):
-            if self.first.setdefault(event.key, event.position) != event.position:
-                duplicates.add(number)
-        return duplicates
+        return [
+            frozenset(
+                offset
+                for offset, key in zip(part.offsets, part.keys, strict=True)
+                if self.first.setdefault(UUID(bytes=key), at := Position(*part.place, offset)) != at
+            )
+            for part in parts
+        ]
 
 
 class MemoryStore:
@@ -133,11 +136,28 @@ class MemoryStore:
                     rows.pop(key, None)
                 else:
                     rows[key] = row
+        self._keep_written_only(commit.changes)
         self.derived += commit.changes.derived
         self._keep_timers(commit)
         self.outbox.owe(commit.changes.derived, values, self._keep_dead_letters(commit))
         for move in commit.moves:
             self.checkpoints[commit.projection, move.place] = Checkpoint(move.end, move.epoch)
+
+    def _keep_written_only(self, changes: Changes) -> None:
+        for table, sums in changes.sums.items():
+            for key, row in sums.items():
+                rows = self._units.setdefault((table, key[: table.unit]), {})
+                rows[key] = added(table, rows[key], row) if key in rows else row
+        for table, appended in changes.appended.items():
+            for row in appended:
+                key = table.key_of(row)
+                self._units.setdefault((table, key[: table.unit]), {})[key] = row
+        for table, columns in changes.columns.items():
+            for values in columns:
+                for members in values.to_pylist():
+                    row = table.row(**members)
+                    key = table.key_of(row)
+                    self._units.setdefault((table, key[: table.unit]), {})[key] = row
 
     def _keep_timers(self, commit: Commit) -> None:
         for (user_id, name), timer in commit.changes.timers.items():
@@ -191,13 +211,13 @@ async def apply_to(projector: Projector, events: Sequence[Event], index: MemoryI
     place = Partition(topic, partition)
     if place not in projector.checkpoints:
         await projector.take([place])
-    repeated = await index.judge(events, ())
+    (repeated,) = await index.judge([keyed(place, events)], ())
     batch = Batch(
         topic=topic,
         partition=partition,
         start=min(start, projector.checkpoints[place].next_offset),
         end=events[-1].position.offset + 1,
         events=events,
-        duplicates=frozenset(events[number].position.offset for number in repeated),
+        duplicates=repeated,
     )
     return await projector.apply([batch])

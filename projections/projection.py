@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from projections.rows import Rows
 from projections.tables import Table, Want
+from schemas.columns import Columns
 from schemas.envelope import Event
 
 
@@ -55,6 +56,26 @@ class Projection(Protocol):
 
 
 @runtime_checkable
+class FoldsColumns(Protocol):
+    """A projection that can fold many events of one type at once, column by column.
+
+    ``fold`` remains what the rows mean: events come one by one where they are few, repeated, or
+    not plainly alike, and both ways give the same rows.
+    """
+
+    @property
+    def column_types(self) -> frozenset[str]:
+        """The event types, without version, that it folds so."""
+
+    def fold_columns(self, rows: Rows, columns: Columns) -> None:
+        """Apply the events of one partition, in log order, by ``put``, ``add``, ``append_columns``.
+
+        It reads no rows. If it raises anything, nothing of it counts, and each event is folded by
+        itself: that one which can't be applied then becomes a dead letter.
+        """
+
+
+@runtime_checkable
 class Foresees(Protocol):
     """A projection that can tell from rows what further rows a batch will read.
 
@@ -64,3 +85,9 @@ class Foresees(Protocol):
 
     def foresee(self, rows: Rows, events: Sequence[Event]) -> Iterable[Want]:
         """Rows that folding these events will read, now that what they want is in memory."""
+
+
+def columnar_topics(projections: Iterable[Projection]) -> frozenset[str]:
+    """The topics that some of them can fold column by column."""
+    found = [each.topics for each in projections if isinstance(each, FoldsColumns)]
+    return frozenset(topic for topics in found for topic in topics)

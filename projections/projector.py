@@ -11,9 +11,10 @@ from uuid import UUID
 
 from projections.backoff import Report, Sleep, until_available
 from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
-from projections.projection import Foresees, Projection
+from projections.projection import FoldsColumns, Foresees, Projection
 from projections.rows import NotLoaded, Refused, Rows
 from projections.store import Commit, Fenced, OtherVersion, RowsRefused, Store, Unavailable
+from projections.tables import Want
 from schemas.envelope import Event
 
 
@@ -170,7 +171,8 @@ class Projector:
     async def _fold(self, batches: Sequence[Batch]) -> Outcome:
         outcome = Outcome()
         wanted = self.projection.types
-        mine = [event for batch in batches for event in batch.events if event.type in wanted]
+        rest = [batch for batch in batches if not self._is_columnar(batch)]
+        mine = [event for batch in rest for event in batch.events if event.type in wanted]
         await self._load(
             self._rows.missing(
                 itertools.chain.from_iterable(self.projection.wants(event) for event in mine)
@@ -178,16 +180,45 @@ class Projector:
         )
         if isinstance(self.projection, Foresees):
             await self._load(self._rows.missing(self.projection.foresee(self._rows, mine)))
-        outcome.fates[Fate.SKIPPED] = sum(len(batch.events) for batch in batches) - len(mine)
         # One set for all batches of the commit: what one of them refuses or settles, the next
         # must know, and the store does not know it yet.
         refused = await self._refused_before(batches)
         for batch in batches:
-            for event in batch.events:
-                if event.type in wanted:
-                    fate = await self._fold_event(event, batch, refused, outcome)
-                    outcome.fates[fate] += 1
+            if self._is_columnar(batch) and self._fold_columns(batch):
+                outcome.fates[Fate.APPLIED] += len(batch.events)
+                continue
+            await self._fold_each(batch, refused, outcome)
         return outcome
+
+    async def _fold_each(self, batch: Batch, refused: set[UUID], outcome: Outcome) -> None:
+        wanted, fates = self.projection.types, outcome.fates
+        for event in batch.events:
+            if event.type not in wanted:
+                fates[Fate.SKIPPED] += 1
+                continue
+            # A call that mostly need not wait: a coroutine for each event would cost more.
+            while isinstance(found := self._fold_event(event, batch, refused, outcome), Want):
+                await self._load([found])
+            fates[found] += 1
+
+    def _is_columnar(self, batch: Batch) -> bool:
+        projection, columns = self.projection, batch.columns
+        return (
+            columns is not None
+            and not batch.duplicates
+            and isinstance(projection, FoldsColumns)
+            and columns.event_type.name in projection.column_types
+        )
+
+    def _fold_columns(self, batch: Batch) -> bool:
+        assert isinstance(self.projection, FoldsColumns) and batch.columns is not None
+        try:
+            self.projection.fold_columns(self._rows, batch.columns)
+        except Exception:  # noqa: BLE001 - which event it was is found by folding each by itself
+            self._rows.discard()
+            return False
+        self._rows.accept()
+        return True
 
     async def _refused_before(self, batches: Sequence[Batch]) -> set[UUID]:
         keys = [
@@ -207,29 +238,28 @@ class Projector:
             self._report,
         )
 
-    async def _fold_event(
+    def _fold_event(
         self, event: Event, batch: Batch, refused: set[UUID], outcome: Outcome
-    ) -> Fate:
-        repeated = event.position.offset in batch.duplicates
+    ) -> Fate | Want:
+        """The event's fate, or rows that must be loaded before it is folded again."""
+        repeated = bool(batch.duplicates) and event.position.offset in batch.duplicates
         if repeated and event.key not in refused:
             return Fate.DUPLICATE
-        while True:
-            try:
-                self.projection.fold(self._rows, event)
-            except NotLoaded as unknown:
-                self._rows.discard()
-                await self._load([unknown.want])
-            except Refused as refusal:
-                return self._refuse(event, batch, refused, outcome, str(refusal))
-            except Exception as bug:  # noqa: BLE001 - a fold that fails must not stop the line
-                reason = f"{type(bug).__name__}: {bug}"
-                return self._refuse(event, batch, refused, outcome, reason)
-            else:
-                self._rows.accept()
-                if repeated:
-                    refused.discard(event.key)
-                    outcome.resolved.add(event.key)
-                return Fate.APPLIED
+        try:
+            self.projection.fold(self._rows, event)
+        except NotLoaded as unknown:
+            self._rows.discard()
+            return unknown.want
+        except Refused as refusal:
+            return self._refuse(event, batch, refused, outcome, str(refusal))
+        except Exception as bug:  # noqa: BLE001 - a fold that fails must not stop the line
+            reason = f"{type(bug).__name__}: {bug}"
+            return self._refuse(event, batch, refused, outcome, reason)
+        self._rows.accept()
+        if repeated:
+            refused.discard(event.key)
+            outcome.resolved.add(event.key)
+        return Fate.APPLIED
 
     def _refuse(
         self, event: Event, batch: Batch, refused: set[UUID], outcome: Outcome, reason: str
@@ -244,7 +274,7 @@ class Projector:
             projection=self.projection.name,
             position=event.position,
             reason=reason,
-            record=batch.records.get(event.position.offset),
+            record=batch.record_at(event.position.offset),
             event_key=event.key,
             event_id=event.id,
             user_id=event.user_id,
@@ -329,10 +359,12 @@ class Projector:
 
 
 def _cut(batch: Batch, start: int) -> Batch:
+    if start == batch.start:
+        return batch
     events = batch.events
     if events and events[0].position.offset < start:
         events = [event for event in events if event.position.offset >= start]
-    return replace(batch, start=start, events=events)
+    return replace(batch, start=start, events=events, columns=None)
 
 
 def _halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
@@ -342,5 +374,6 @@ def _halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]
     batch = batches[0]
     middle = len(batch.events) // 2
     cut = batch.events[middle].position.offset
-    first = replace(batch, end=cut, events=batch.events[:middle])
-    return [first], [replace(batch, start=cut, events=batch.events[middle:])]
+    halves = batch.events[:middle], batch.events[middle:]
+    first = replace(batch, end=cut, events=halves[0], columns=None)
+    return [first], [replace(batch, start=cut, events=halves[1], columns=None)]

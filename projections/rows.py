@@ -6,11 +6,15 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
+import msgspec.structs
+
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft
+from schemas.numbers import EXACT
 
 R = TypeVar("R", bound=Row)
 
@@ -23,6 +27,8 @@ class NotLoaded(Exception):
     """A fold read rows that are not in memory; the projector loads them and folds again."""
 
     def __init__(self, want: Want) -> None:
+        if want.table.sums or want.table.appended:
+            raise TypeError(f"{want.table.name} is written only: no fold may read it")
         super().__init__(f"{want.table.name} {want.prefix}")
         self.want = want
 
@@ -54,6 +60,12 @@ class Changes:
     rows: dict[Table[Any], dict[Key, Row | None]] = field(default_factory=dict)
     derived: list[Draft] = field(default_factory=list)
     timers: dict[tuple[str, str], Timer] = field(default_factory=dict)
+    #: What is added to the sums of a table, by key.
+    sums: dict[Table[Any], dict[Key, Row]] = field(default_factory=dict)
+    #: New rows of tables that are appended.
+    appended: dict[Table[Any], list[Row]] = field(default_factory=dict)
+    #: The same as Arrow tables, with a column for each one of the table.
+    columns: dict[Table[Any], list[Any]] = field(default_factory=dict)
 
 
 class _Unit:
@@ -95,6 +107,16 @@ class _Unit:
         return order[start:end]
 
 
+def added(table: Table[Any], one: Row, other: Row) -> Row:
+    """The row with both rows' sums."""
+    sums = {name: _sum(getattr(one, name), getattr(other, name)) for name in table.sums}
+    return msgspec.structs.replace(one, **sums)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return EXACT.add(one, other) if isinstance(one, Decimal) else one + other
+
+
 def _matches(key: Key, want: Want) -> bool:
     depth = len(want.prefix)
     return (
@@ -127,6 +149,9 @@ class Rows:
         self._staged: dict[Table[Any], dict[Key, Row | None]] = {}
         self._staged_derived: list[Draft] = []
         self._staged_timers: dict[tuple[str, str], Timer] = {}
+        self._staged_sums: list[tuple[Table[Any], Row]] = []
+        self._staged_appended: list[tuple[Table[Any], Row]] = []
+        self._staged_columns: list[tuple[Table[Any], Any]] = []
         self.changes = Changes()
 
     # What folds use ------------------------------------------------------------------------
@@ -161,6 +186,18 @@ class Rows:
 
     def delete(self, table: Table[R], *key: Any) -> None:
         self._staged.setdefault(table, {})[key] = None
+
+    def add(self, table: Table[R], row: R) -> None:
+        """Add to the sums of the row with this key; one that is not there begins at zero."""
+        self._staged_sums.append((table, row))
+
+    def append(self, table: Table[R], row: R) -> None:
+        """Write a row whose key nobody has written before."""
+        self._staged_appended.append((table, row))
+
+    def append_columns(self, table: Table[Any], columns: Any) -> None:
+        """The same for an Arrow table of rows, with the table's columns in their order."""
+        self._staged_columns.append((table, columns))
 
     def emit(self, draft: Draft) -> None:
         """Derive an event; its id must be a function of its cause (``derived_id``)."""
@@ -212,8 +249,17 @@ class Rows:
                     unit.remove(key)
                 else:
                     unit.add(key, row)
-        self.changes.derived.extend(self._staged_derived)
-        self.changes.timers.update(self._staged_timers)
+        changes = self.changes
+        for table, row in self._staged_sums:
+            sums = changes.sums.setdefault(table, {})
+            key = table.key_of(row)
+            sums[key] = added(table, sums[key], row) if key in sums else row
+        for table, row in self._staged_appended:
+            changes.appended.setdefault(table, []).append(row)
+        for table, columns in self._staged_columns:
+            changes.columns.setdefault(table, []).append(columns)
+        changes.derived.extend(self._staged_derived)
+        changes.timers.update(self._staged_timers)
         self.discard()
 
     def discard(self) -> None:
@@ -224,6 +270,12 @@ class Rows:
             self._staged_derived = []
         if self._staged_timers:
             self._staged_timers = {}
+        if self._staged_sums:
+            self._staged_sums = []
+        if self._staged_appended:
+            self._staged_appended = []
+        if self._staged_columns:
+            self._staged_columns = []
 
     def settle(self) -> None:
         """The batch is committed: its changes are the store's, and the cache is bounded."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from projections.batch import Checkpoint, DeadLetter, Move, Partition
+from projections.batch import Checkpoint, DeadLetter, Keyed, Move, Partition
 from projections.rows import Changes
 from projections.tables import Row, Want
 from schemas.codec import encode
-from schemas.envelope import Draft, Event
+from schemas.envelope import Draft
 from schemas.errors import InvalidEvent
 from schemas.position import Position
 
@@ -121,15 +121,15 @@ class Index(Protocol):
 
     async def judge(
         self,
-        events: Sequence[Event],
+        parts: Sequence[Keyed],
         unreadable: Sequence[DeadLetter],
         read_at_last: Sequence[Position] = (),
-    ) -> set[int]:
+    ) -> list[frozenset[int]]:
         """Record the first position of each event, and dead letters that nobody can read.
 
         ``read_at_last`` is where dead letters stood that nobody could read and that are among
         these events, because they were retried.
 
-        Returns the indices of those events that stand at an earlier position already. Doing it
-        again changes nothing and gives the same answer.
+        Returns for each part the offsets of those events that stand at an earlier position
+        already. Doing it again changes nothing and gives the same answer.
         """

@@ -70,6 +70,10 @@ class Table(Generic[R]):
     at once, ``len(key)`` loads single rows. ``cached`` False has rows forgotten at the end of each
     batch: for a table that other lanes write, too, whose cached rows would be stale, and for rows
     that are written and hardly read again.
+
+    ``sums`` names columns that folds only add to (``Rows.add``); the other columns are the key. A
+    table that is ``appended`` gets new rows only (``Rows.append``), whose keys a fold can't repeat,
+    a position among them. Neither is ever read by a fold.
     """
 
     name: str
@@ -77,6 +81,8 @@ class Table(Generic[R]):
     key: tuple[str, ...]
     unit: int
     cached: bool = True
+    sums: tuple[str, ...] = ()
+    appended: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.unit <= len(self.key):
@@ -84,6 +90,8 @@ class Table(Generic[R]):
         unknown = set(self.key) - set(self.row.__struct_fields__)
         if unknown:
             raise ValueError(f"{self.name}: key columns {sorted(unknown)} are not fields")
+        if self.sums and {*self.key, *self.sums} != set(self.row.__struct_fields__):
+            raise ValueError(f"{self.name}: every column is of the key or a sum")
         object.__setattr__(self, "columns", _columns_of(self.row))
         object.__setattr__(self, "key_of", _key_getter(self.key))
 

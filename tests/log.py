@@ -56,7 +56,7 @@ class Log:
             duplicates=frozenset(
                 event.position.offset for event in events if tuple(event.position) in self._repeated
             ),
-            records={record.offset: record for record in records},
+            records=records,
         )
 
     async def reread(self, move: Move) -> Sequence[Batch]:

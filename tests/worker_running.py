@@ -17,10 +17,11 @@ from compose.local import Stack, local_stack
 from compose.local.errors import NotInstalled
 from projections.batch import Batch
 from projections.intake import Intake
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
 from projections.postgres.progress import following
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from projections.projection import Projection
 from projections.projector import Fate, Outcome
 from projections.store import Store

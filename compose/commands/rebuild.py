@@ -134,8 +134,8 @@ async def _once(settings: Settings, name: str, tell: Tell, how: How) -> None:
     from projections.catalog import row_projections
     from projections.intake import Intake
     from projections.postgres.identity import PostgresIdentities
+    from projections.postgres.index import PostgresIndex
     from projections.postgres.pool import open_pool
-    from projections.postgres.store import PostgresIndex
     from schemas.topics import TOPICS
     from streams.identity import SameLog
     from streams.topics import partition_counts

@@ -199,7 +199,8 @@ async def _crews(
     """The way to make a crew, again and again, of parts that last."""
     from projections.catalog import row_projections
     from projections.health import INDEX
-    from projections.postgres.store import PostgresIndex
+    from projections.postgres.index import PostgresIndex
+    from projections.projection import columnar_topics
     from schemas.topics import TOPICS
     from streams.crew import Crew
     from streams.metrics import MeasuredIntake, MeasuredStore
@@ -212,8 +213,15 @@ async def _crews(
         return applied
 
     index = await PostgresIndex.open(pool, list(TOPICS))
-    intake = MeasuredIntake(metrics, index, counts, settings.tenant, report=health.of(INDEX))
     projections = [each for each in row_projections() if each.name in names]
+    intake = MeasuredIntake(
+        metrics,
+        index,
+        counts,
+        settings.tenant,
+        report=health.of(INDEX),
+        columnar=columnar_topics(projections),
+    )
     store = MeasuredStore(pool, metrics)
     async with AsyncExitStack() as parts:
         appenders: list[Appender] = []

@@ -110,7 +110,7 @@ def letter_of(event: Event, batch: Batch, reason: str) -> DeadLetter:
         projection=ANALYTICS,
         position=event.position,
         reason=reason,
-        record=batch.records.get(event.position.offset),
+        record=batch.record_at(event.position.offset),
         event_key=event.key,
         event_id=event.id,
         user_id=event.user_id,

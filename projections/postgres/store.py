@@ -10,13 +10,12 @@ from uuid import UUID
 
 from projections import dead_letters
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
-from projections.postgres import handover, queries, statements
+from projections.postgres import arrow, handover, queries, statements
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
-from schemas.envelope import CONTENT_TYPE, Event, key_of, topic_of
-from schemas.position import Position
+from schemas.envelope import CONTENT_TYPE, key_of, topic_of
 
 _sql = queries.load("projections.postgres", "store.sql")
 
@@ -87,82 +86,12 @@ class PostgresStore:
     async def _write(self, connection: Connection, commit: Commit) -> None:
         await move_checkpoints(connection, commit.projection, commit.moves)
         await _write_rows(connection, commit.changes)
+        await _write_only(connection, commit.changes)
         await _write_timers(connection, commit.projection, commit.changes)
         await _write_derived(connection, commit.changes)
         await write_dead_letters(connection, commit.dead_letters)
         if commit.resolved:
             await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
-
-
-class PostgresIndex:
-    """First positions in PostgreSQL, and the dead letters that no projection can read."""
-
-    def __init__(self, pool: Pool, topics: Mapping[str, int], *, present_log: bool) -> None:
-        self._pool = pool
-        self._topics = topics
-        self._present_log = present_log
-
-    @classmethod
-    async def open(
-        cls, pool: Pool, topics: Sequence[str], *, present_log: bool = False
-    ) -> PostgresIndex:
-        """Give each topic its number in this database.
-
-        With ``present_log`` only positions in the present log count, as for tables that are made
-        from it alone; else also those in logs that were given up for it, whose facts were kept.
-        """
-        async with acquire(pool) as connection:
-            await connection.execute(_sql["number_topics"], list(topics))
-            rows = await connection.fetch("select name, no from log_topics")
-        return cls(pool, {row["name"]: row["no"] for row in rows}, present_log=present_log)
-
-    async def judge(
-        self,
-        events: Sequence[Event],
-        unreadable: Sequence[DeadLetter],
-        read_at_last: Sequence[Position] = (),
-    ) -> set[int]:
-        first: dict[UUID, int] = {}
-        for number, event in enumerate(events):
-            first.setdefault(event.key, number)
-        chosen = [events[number] for number in first.values()]
-        async with acquire(self._pool) as connection, connection.transaction():
-            elsewhere = await self._record(connection, chosen) if chosen else set()
-            await write_dead_letters(connection, unreadable)
-            if unreadable:
-                await wake_relay(connection)
-            if read_at_last:
-                await connection.execute(
-                    _sql["resolve_unread"], *statements.transposed(read_at_last, 3)
-                )
-        return {
-            number
-            for number, event in enumerate(events)
-            if first[event.key] != number or event.key in elsewhere
-        }
-
-    async def _record(self, connection: Connection, events: Sequence[Event]) -> set[UUID]:
-        # Sorted, so that two workers that meet on the same keys wait instead of deadlocking,
-        # and so that neighbours in the index are written together.
-        ordered = sorted(events, key=lambda event: event.key)
-        rows = await connection.fetch(_sql["record_first_positions"], *self._places(ordered))
-        earlier = {row["key"]: row["earlier"] and not self._present_log for row in rows}
-        elsewhere = {key for key, is_earlier in earlier.items() if is_earlier}
-        known = [event for event in ordered if event.key not in earlier]
-        if known:
-            rows = await connection.fetch(
-                _sql["stand_elsewhere"], *self._places(known), not self._present_log
-            )
-            elsewhere |= {row["key"] for row in rows}
-        return elsewhere
-
-    def _places(self, events: Sequence[Event]) -> list[list[Any]]:
-        return [
-            [event.key for event in events],
-            [self._topics[event.position.topic] for event in events],
-            [event.position.partition for event in events],
-            [event.position.offset for event in events],
-        ]
 
 
 async def move_checkpoints(connection: Connection, projection: str, moves: Sequence[Move]) -> None:
@@ -241,8 +170,22 @@ async def _write_rows(connection: Connection, changes: Changes) -> None:
             arrays = statements.transposed(deleted, len(table.key))
             await connection.execute(statements.delete_sql(table), *arrays)
         if written:
-            columns = statements.columns_of(table, written)
+            columns = statements.arrays_of(table, written)
             await connection.execute(statements.upsert_sql(table), *columns)
+
+
+async def _write_only(connection: Connection, changes: Changes) -> None:
+    for table, sums in changes.sums.items():
+        columns = statements.arrays_of(table, [sums[key] for key in sorted(sums)])
+        await connection.execute(statements.add_sql(table), *columns)
+    for table, rows in changes.appended.items():
+        names = [column.name for column in table.columns]
+        columns = statements.columns_of(table, rows)
+        await connection.copy_records_to_table(
+            table.name, columns=names, records=zip(*columns, strict=True)
+        )
+    for table, parts in changes.columns.items():
+        await arrow.copy(connection, table, parts)
 
 
 async def _write_timers(connection: Connection, projection: str, changes: Changes) -> None:

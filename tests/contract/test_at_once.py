@@ -11,12 +11,14 @@ import pytest
 
 from projections.batch import Partition
 from projections.postgres import queries
+from projections.postgres.index import COPIED_MIN, PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import Pool, acquire, open_pool
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from schemas.envelope import Event
 from schemas.topics import TOPICS
 from tests.builders import events_of, posted
+from tests.judging import judged
 
 PLACE = Partition("bfc.ledger", 3)
 
@@ -26,6 +28,22 @@ async def pool(database: str) -> AsyncIterator[Pool]:
     async with open_pool(database) as opened:
         await migrate(opened)
         yield opened
+
+
+@pytest.mark.parametrize("count", [6, COPIED_MIN])
+async def test_repetitions_among_new_ones_are_told_apart(pool: Pool, count: int) -> None:
+    """As many as are copied, and fewer; by an index that goes on, and by one that begins."""
+    drafts = [posted(f"{number}") for number in range(1, count + 1)]
+    index = await PostgresIndex.open(pool, list(TOPICS))
+    first = events_of(drafts)
+    assert await judged(index, first) == set()
+    assert await judged(index, first) == set()
+    more = [*drafts[: count // 2], *(posted(f"{number}.50") for number in range(1, count + 1))]
+    later = events_of([*more, more[-1]], start={first[0].position[:2]: count})
+    wanted = {*range(count // 2), len(more)}
+    for again in (index, await PostgresIndex.open(pool, list(TOPICS))):
+        assert await judged(again, later) == wanted
+    assert await pool.fetchval("select count(*) from first_positions") == 2 * count
 
 
 async def record(connection: Any, events: Sequence[Event], shift: int) -> None:
@@ -41,17 +59,19 @@ async def record(connection: Any, events: Sequence[Event], shift: int) -> None:
         )
 
 
-@pytest.mark.parametrize(("shift", "repeated"), [(0, set()), (1, {0, 1, 2})])
+@pytest.mark.parametrize("count", [3, COPIED_MIN])
+@pytest.mark.parametrize("shift", [0, 1])
 async def test_what_another_records_at_the_same_moment_is_seen(
-    pool: Pool, database: str, shift: int, repeated: set[int]
+    pool: Pool, database: str, shift: int, count: int
 ) -> None:
-    events = events_of([posted("1"), posted("2"), posted("3")])
+    events = events_of(posted(f"{number}") for number in range(1, count + 1))
+    repeated = set(range(count)) if shift else set()
     index = await PostgresIndex.open(pool, list(TOPICS))
     other = await asyncpg.connect(database)
     try:
         async with other.transaction():
             await record(other, events, shift)
-            judging = asyncio.create_task(index.judge(events, ()))
+            judging = asyncio.create_task(judged(index, events))
             await until_somebody_waits(database)
         assert await judging == repeated
     finally:

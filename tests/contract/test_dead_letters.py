@@ -28,9 +28,10 @@ from projections.postgres.dead_letters import (
     retry,
 )
 from projections.postgres.flushes import PostgresFlushLog
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Projector
 from projections.rows import Rows
 from projections.store import Commit
@@ -39,6 +40,7 @@ from schemas.envelope import Event
 from schemas.position import Position
 from schemas.topics import TOPICS
 from tests.builders import event_of, posted, record_of
+from tests.judging import judged
 from tests.totals import TOTALS, Totals
 
 PLACE = Partition("bfc.ledger", 3)
@@ -61,7 +63,7 @@ class Ward:
         record = record._replace(**changes)
         place = Position(record.topic, record.partition, record.offset)
         letter = DeadLetter("*", place, ": is not JSON", record)
-        await self.index.judge([], [letter])
+        await judged(self.index, [], [letter])
         return letter
 
     async def refused(
@@ -308,7 +310,7 @@ async def test_an_event_of_a_log_that_was_given_up_has_no_record_to_retry(ward: 
 async def test_reasons_and_headers_of_any_kind_are_kept(ward: Ward) -> None:
     record = RawRecord(*PLACE, 0, b"k", b"v", [("na\0me", None), ("b", b"\0\xff")], 0)
     reason = "data.a\0\ud800: " + "long " * 10_000
-    await ward.index.judge([], [DeadLetter("*", Position(*PLACE, 0), reason, record)])
+    await judged(ward.index, [], [DeadLetter("*", Position(*PLACE, 0), reason, record)])
     (kept,) = await find(ward.pool, Chosen(), 10)
     assert kept.reason.startswith("data.a\\u0000\\ud800: long")
     assert len(kept.reason.encode()) <= dead_letters.REASON_BYTES_MAX
@@ -338,7 +340,7 @@ async def test_a_refused_event_that_comes_again_is_applied_once_however_batches_
     projection, store, index = Strict(), MemoryStore(), MemoryIndex()
     projector = Projector(projection, store)
     await projector.take([PLACE])
-    await index.judge([at_offset(event, 0)], ())
+    await judged(index, [at_offset(event, 0)])
     await projector.apply([Batch(*PLACE, 0, 1, [at_offset(event, 0)])])
     assert len(store.dead_letters) == 1
     projection.refuses = False

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from projections.postgres import statements
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from projections.rules.definition import parse
 from projections.rules.tables import EXECUTIONS, TABLES
 from projections.rules.view import foreign_accounts, get_rule, list_executions, list_rules

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from projections.batch import Batch, DeadLetter, Move, Partition
 from projections.memory import MemoryIndex, MemoryStore, run
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Hole, Outcome, Projector
 from projections.rows import Changes, Timer
 from projections.store import Commit, Fenced, Index, Store, Unavailable
@@ -25,6 +26,7 @@ from schemas.envelope import Event
 from schemas.topics import TOPICS
 from tests import totals
 from tests.builders import at, draft, events_of, posted, record_of
+from tests.judging import judged
 from tests.totals import TOTALS, HungryTotals, Total, Totals
 
 
@@ -106,7 +108,7 @@ async def apply(
     place = Partition(topic, number)
     if place not in projector.checkpoints:
         await projector.take([place])
-    repeated = await backend.index.judge(events, ())
+    repeated = await judged(backend.index, events)
     batch = Batch(
         topic,
         number,
@@ -269,8 +271,8 @@ async def test_unreadable_records_are_kept_once(backend: Backend) -> None:
     record = record_of(posted("1"), offset=4)
     position = events_of([posted("1")])[0].position._replace(offset=4)
     letter = DeadLetter("*", position, ": is not JSON", record)
-    assert await backend.index.judge([], [letter]) == set()
-    assert await backend.index.judge([], [letter]) == set()
+    assert await judged(backend.index, [], [letter]) == set()
+    assert await judged(backend.index, [], [letter]) == set()
 
 
 async def test_timers_are_set_moved_and_cancelled(backend: Backend) -> None:

@@ -16,13 +16,14 @@ from projections.batch import DeadLetter, Partition
 from projections.log_identity import Acceptance, Span, TopicIdentity
 from projections.postgres import queries
 from projections.postgres.accepting import holding
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import acquire, open_pool
-from projections.postgres.store import PostgresIndex
 from schemas.envelope import Event
 from schemas.position import Position
 from schemas.topics import TOPICS
 from tests.builders import T0, events_of, posted
+from tests.judging import judged
 
 LEDGER, TRADES, COMMANDS = "bfc.ledger", "vyomo.ledger", "app.commands"
 RETIRED = (COMMANDS, LEDGER, TRADES)
@@ -139,7 +140,7 @@ async def test_an_event_counts_again_only_where_it_was_not_applied(pool: Any) ->
     number = events[0].position.partition
     index = await PostgresIndex.open(pool, list(TOPICS))
     unreadable = DeadLetter("*", Position(LEDGER, number, 2), "not JSON", None)
-    assert await index.judge(events, [unreadable]) == set()
+    assert await judged(index, events, [unreadable]) == set()
     async with acquire(pool) as connection:
         await connection.execute(
             "insert into checkpoints (projection, topic, partition, next_offset)"
@@ -150,11 +151,11 @@ async def test_an_event_counts_again_only_where_it_was_not_applied(pool: Any) ->
     await give_up(pool)
 
     again = [event_of_again(event, offset) for offset, event in enumerate(reversed(events))]
-    assert await index.judge(again, [unreadable]) == {0, 1}
-    assert await index.judge(again, []) == {0, 1}
+    assert await judged(index, again, [unreadable]) == {0, 1}
+    assert await judged(index, again) == {0, 1}
     # For tables made from the present log alone, here is where they stand first.
     alone = await PostgresIndex.open(pool, list(TOPICS), present_log=True)
-    assert await alone.judge(again, []) == set()
+    assert await judged(alone, again) == set()
     async with acquire(pool) as connection:
         rows = await connection.fetch(
             'select projection, event_key, "offset" from dead_letters order by "offset"'

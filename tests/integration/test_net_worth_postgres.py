@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from projections.memory import apply_to
 from projections.net_worth import tables, view
 from projections.net_worth.projection import NetWorth
+from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import Pool, acquire, open_pool
 from projections.postgres.statements import row_of
-from projections.postgres.store import PostgresIndex, PostgresStore
+from projections.postgres.store import PostgresStore
 from projections.projector import Projector
 from schemas.envelope import Draft
 from schemas.errors import Invalid

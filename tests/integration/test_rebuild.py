@@ -17,11 +17,11 @@ from compose.commands.rebuild import How, places_of, rebuild_rows
 from compose.local import Stack
 from compose.settings import Settings
 from projections.intake import Intake
+from projections.postgres.index import PostgresIndex
 from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire
 from projections.postgres.reading import one_state
 from projections.postgres.rebuild import PostgresBeside, drop_old, leading_rebuild
-from projections.postgres.store import PostgresIndex
 from projections.projection import Projection
 from projections.projector import Fate
 from projections.rebuild import RebuildRuns, Standing

@@ -211,7 +211,7 @@ class HangingAppends(MemoryAppendStore):
 
 async def test_an_appender_that_hangs_is_begun_anew(world: World, apps: list[faust.App]) -> None:
     from projections.intake import Intake
-    from projections.postgres.store import PostgresIndex
+    from projections.postgres.index import PostgresIndex
     from schemas.topics import TOPICS
     from streams.reread import Rereader
     from streams.topics import partition_counts

@@ -14,13 +14,12 @@ from uuid import UUID
 
 from projections.analytics.append import AppendTable, Flush, Taken
 from projections.analytics.memory import MemoryAppendStore, MemoryFlushLog
-from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
+from projections.batch import Batch, Checkpoint, DeadLetter, Keyed, Move, Partition
 from projections.lane import Lane
 from projections.memory import MemoryIndex
 from projections.projector import Projector
 from projections.rows import Rows
 from projections.store import Commit
-from schemas.envelope import Event
 from schemas.position import Position
 from streams.crew import Crew
 from streams.relay import Page
@@ -111,20 +110,20 @@ class Unjudging(MemoryIndex):
     """Nothing is a repetition."""
 
     async def judge(
-        self, events: Sequence[Event], unreadable: Sequence[DeadLetter], *further: Any
-    ) -> set[int]:
-        await super().judge(events, unreadable, *further)
-        return set()
+        self, parts: Sequence[Keyed], unreadable: Sequence[DeadLetter], *further: Any
+    ) -> list[frozenset[int]]:
+        await super().judge(parts, unreadable, *further)
+        return [frozenset()] * len(parts)
 
 
 class Nearsighted(MemoryIndex):
     """Only what is repeated within one fetch is a repetition."""
 
     async def judge(
-        self, events: Sequence[Event], unreadable: Sequence[DeadLetter], *further: Any
-    ) -> set[int]:
-        await super().judge(events, unreadable, *further)
-        return await MemoryIndex().judge(events, ())
+        self, parts: Sequence[Keyed], unreadable: Sequence[DeadLetter], *further: Any
+    ) -> list[frozenset[int]]:
+        await super().judge(parts, unreadable, *further)
+        return await MemoryIndex().judge(parts, ())
 
 
 class RecordedAfterwards(MemoryFlushLog):

@@ -11,13 +11,12 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from projections.analytics.append import AppendTable, Flush, Repair, Taken, Values
-from projections.batch import Batch, Checkpoint, DeadLetter, Move, Partition
+from projections.batch import Batch, Checkpoint, DeadLetter, Keyed, Move, Partition
 from projections.intake import Fetched, Intake
 from projections.memory import MemoryIndex
 from projections.outbox import Name, Owed
 from projections.store import Commit, Unavailable
 from projections.tables import Row, Want
-from schemas.envelope import Event
 from schemas.position import Position
 from tests.simulation.clock import at_once
 from tests.simulation.log import Log
@@ -123,10 +122,10 @@ class IndexPort:
         self._world, self._index = world, index
 
     async def judge(
-        self, events: Sequence[Event], unreadable: Sequence[DeadLetter], *further: Any
-    ) -> set[int]:
+        self, parts: Sequence[Keyed], unreadable: Sequence[DeadLetter], *further: Any
+    ) -> list[frozenset[int]]:
         return await self._world.call(
-            POSTGRES, "judge", lambda: at_once(self._index.judge(events, unreadable, *further))
+            POSTGRES, "judge", lambda: at_once(self._index.judge(parts, unreadable, *further))
         )
 
 
