@@ -26,7 +26,10 @@ TABLES = (
         "update balances set amount = amount + 0.01 where account = 'acc_05'",
         "balances usr_05/bfc/acc_05/INR: amount expected",
     ),
-    Harm(f"update balance_days set amount = 0 where {_any_of('balance_days')}", "balance_days "),
+    Harm(
+        f"update balance_days set amount = amount + 0.01 where {_any_of('balance_days')}",
+        "balance_days ",
+    ),
     Harm(f"delete from positions where {_any_of('positions')}", "positions usr_"),
     Harm(
         "insert into prices select 'GHOST', day, price, currency, time, log_offset"
