@@ -19,7 +19,7 @@ from projections.postgres.pool import (
     acquire,
     translated,
 )
-from projections.postgres.store import PostgresStore, wake_relay, write_dead_letters
+from projections.postgres.store import PostgresStore, wake_relay, write, write_dead_letters
 from projections.projection import Projection
 from projections.rebuild import Positions, RebuildLost, RebuildRuns
 from projections.store import Commit
@@ -60,7 +60,7 @@ class NextStore(PostgresStore):
 
     async def commit(self, commit: Commit) -> None:
         async with acquire(self._pool) as connection, connection.transaction():
-            await self._write(connection, commit)
+            await write(connection, [commit], telling=False)
 
     async def version(self, projection: str, version: int) -> int:
         return version

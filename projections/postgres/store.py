@@ -11,6 +11,7 @@ from uuid import UUID
 from projections import dead_letters
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.postgres import arrow, handover, queries, statements
+from projections.postgres.group import GroupCommit, merged
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
@@ -33,6 +34,7 @@ class PostgresStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._group = GroupCommit(self._commit)
 
     async def take(
         self, projection: str, places: Sequence[Partition]
@@ -77,49 +79,70 @@ class PostgresStore:
         return {row["event_key"] for row in rows}
 
     async def commit(self, commit: Commit) -> None:
-        async with acquire(self._pool) as connection, connection.transaction():
-            await self._write(connection, commit)
-            if commit.changes.derived or commit.changes.timers or commit.dead_letters:
-                await wake_relay(connection)
-            await announce(connection, commit.projection, commit.moves)
+        await self._group.commit(commit)
 
-    async def _write(self, connection: Connection, commit: Commit) -> None:
-        await move_checkpoints(connection, commit.projection, commit.moves)
-        await _write_rows(connection, commit.changes)
-        await _write_only(connection, commit.changes)
+    async def _commit(self, commits: Sequence[Commit]) -> None:
+        async with acquire(self._pool) as connection, connection.transaction():
+            await write(connection, commits, telling=True)
+
+
+async def write(connection: Connection, commits: Sequence[Commit], *, telling: bool) -> None:
+    """In a transaction, all that these commits change.
+
+    With ``telling``, those who wait for the positions and whoever publishes are woken when it
+    commits.
+
+    Raises:
+        Fenced: a checkpoint is elsewhere or has another owner.
+        RowsRefused: a derived event is not valid.
+    """
+    owing = any(c.changes.derived or c.changes.timers or c.dead_letters for c in commits)
+    progress = [text for c in commits for text in _notices(c.projection, c.moves)]
+    # The first statement of a commit, so that owners take turns.
+    await _move_checkpoints(connection, commits, progress if telling else [], telling and owing)
+    changes = merged([commit.changes for commit in commits])
+    await _write_rows(connection, changes)
+    await _write_only(connection, changes)
+    await _write_derived(connection, changes)
+    for commit in commits:
         await _write_timers(connection, commit.projection, commit.changes)
-        await _write_derived(connection, commit.changes)
         await write_dead_letters(connection, commit.dead_letters)
         if commit.resolved:
             await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
 
 
-async def move_checkpoints(connection: Connection, projection: str, moves: Sequence[Move]) -> None:
-    """Compare and set; the first statement of a commit, so that owners take turns.
-
-    Raises:
-        Fenced: one of the checkpoints is elsewhere or has another owner.
-    """
-    status = await connection.execute(
-        _sql["move_checkpoints"],
-        projection,
-        [move.topic for move in moves],
-        [move.partition for move in moves],
-        [move.start for move in moves],
-        [move.end for move in moves],
-        [move.epoch for move in moves],
+async def _move_checkpoints(
+    connection: Connection, commits: Sequence[Commit], progress: Sequence[str], owing: bool
+) -> None:
+    moves = sorted(
+        (commit.projection, each.topic, each.partition, each.start, each.end, each.epoch)
+        for commit in commits
+        for each in commit.moves
     )
-    if status != f"UPDATE {len(moves)}":
-        places = ", ".join(f"{move.topic}:{move.partition}:{move.start}" for move in moves)
-        raise Fenced(f"{projection} does not own {places} any more")
+    moved = await connection.fetchval(
+        _sql["move_checkpoints"],
+        *statements.transposed(moves, 6),
+        PROGRESS_CHANNEL,
+        progress,
+        [OUTBOX_CHANNEL] if owing else [],
+    )
+    if moved != len(moves):
+        places = ", ".join(f"{name} {topic}:{no}:{start}" for name, topic, no, start, _, _ in moves)
+        raise Fenced(f"not all of these are owned any more: {places}")
 
 
 async def announce(connection: Connection, projection: str, moves: Sequence[Move]) -> None:
     """Wake those who wait for these positions, when the transaction commits."""
-    for start in range(0, len(moves), NOTICE_MOVES_MAX):
-        part = moves[start : start + NOTICE_MOVES_MAX]
-        payload = json.dumps([projection, [[m.topic, m.partition, m.end] for m in part]])
+    for payload in _notices(projection, moves):
         await connection.execute("select pg_notify($1, $2)", PROGRESS_CHANNEL, payload)
+
+
+def _notices(projection: str, moves: Sequence[Move]) -> list[str]:
+    told = [[move.topic, move.partition, move.end] for move in moves]
+    return [
+        json.dumps([projection, told[at : at + NOTICE_MOVES_MAX]])
+        for at in range(0, len(told), NOTICE_MOVES_MAX)
+    ]
 
 
 async def wake_relay(connection: Connection) -> None:

@@ -3,12 +3,21 @@ select next_offset, epoch from checkpoints
 where projection = $1 and topic = $2 and partition = $3
 
 -- name: move_checkpoints
--- Compare and set, by position and by owner.
-update checkpoints c set next_offset = m.end_offset
-from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[])
-    as m(topic, partition, start_offset, end_offset, epoch)
-where c.projection = $1 and c.topic = m.topic and c.partition = m.partition
-    and c.next_offset = m.start_offset and c.epoch = m.epoch and c.flush is null
+-- Compare and set, by position and by owner; how many were moved. When the transaction commits,
+-- those hear of it who listen.
+with moved as (
+    update checkpoints c set next_offset = m.end_offset
+    from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[])
+        as m(projection, topic, partition, start_offset, end_offset, epoch)
+    where c.projection = m.projection and c.topic = m.topic and c.partition = m.partition
+        and c.next_offset = m.start_offset and c.epoch = m.epoch and c.flush is null
+    returning 1
+), told as (
+    select pg_notify($7::text, payload) as it from unnest($8::text[]) as payload
+    union all
+    select pg_notify(channel, '') from unnest($9::text[]) as channel
+)
+select (select count(*) from moved), (select count(it) from told)
 
 -- name: refused
 select event_key from dead_letters

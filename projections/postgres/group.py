@@ -1,0 +1,154 @@
+"""Group commit: what several lanes have to write at the same moment goes in one transaction.
+
+A worker has a lane for each projection and partition, and when little is to be done each of them
+has a small commit to make some fifty times a second. What a transaction costs by itself is then
+most of what is paid. So while one is under way the others gather, and go together when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from projections.rows import Changes, added
+from projections.store import Commit, Fenced, RowsRefused
+
+#: Rows and events that a commit may have to go with others; a larger one goes by itself at once,
+#: beside them.
+SMALL_ROWS_MAX = 500
+
+#: Rows of a group at most, unless its first has more.
+GROUP_ROWS_MAX = 2_000
+
+Write = Callable[[Sequence[Commit]], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class _Waiting:
+    commit: Commit
+    rows: int
+    done: asyncio.Future[None]
+
+    def end(self, error: Exception | None = None) -> None:
+        if self.done.done():  # given up
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+class GroupCommit:
+    """Gathers commits; ``write`` applies several as a whole or none of them."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._waiting: list[_Waiting] = []
+        self._group: list[_Waiting] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def commit(self, commit: Commit) -> None:
+        """Return when it is written; raises what ``write`` raises for it alone.
+
+        Given up by the caller, it may still be written.
+        """
+        rows = _rows_of(commit.changes)
+        if rows > SMALL_ROWS_MAX:
+            await self._write([commit])
+            return
+        waiting = _Waiting(commit, rows, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._start()
+        try:
+            await waiting.done
+        finally:
+            if waiting.done.cancelled():
+                self._give_up(waiting)
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+        elif self._writing and all(each.done.cancelled() for each in self._group):
+            # A server that hangs must not hold up those who come next.
+            self._writing.cancel()
+
+    def _start(self) -> None:
+        if self._writing is None and self._waiting:
+            self._writing = asyncio.create_task(self._write_group(), name="group commit")
+            self._writing.add_done_callback(self._ended)
+
+    def _ended(self, _writing: asyncio.Task[None]) -> None:
+        self._writing, self._group = None, []
+        self._start()
+
+    async def _write_group(self) -> None:
+        group = self._group = self._next()
+        try:
+            await self._write([each.commit for each in group])
+        except (Fenced, RowsRefused) as error:
+            if len(group) == 1:
+                group[0].end(error)
+                return
+            # Nothing is written; whose it is shows when each goes by itself.
+            for each in group:
+                await self._write_alone(each)
+        except Exception as error:  # noqa: BLE001 - everyone who waits must know
+            for each in group:
+                each.end(error)
+        else:
+            for each in group:
+                each.end()
+
+    async def _write_alone(self, waiting: _Waiting) -> None:
+        if waiting.done.done():
+            return
+        try:
+            await self._write([waiting.commit])
+        except Exception as error:  # noqa: BLE001 - it is the waiting one's
+            waiting.end(error)
+        else:
+            waiting.end()
+
+    def _next(self) -> list[_Waiting]:
+        """Those who have waited longest, as many as fit."""
+        rows = count = 0
+        for waiting in self._waiting:
+            rows += waiting.rows
+            if count and rows > GROUP_ROWS_MAX:
+                break
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+
+def merged(several: Sequence[Changes]) -> Changes:
+    """What they write together, but for timers, whose names are a projection's own."""
+    if len(several) == 1:
+        return several[0]
+    whole = Changes()
+    for changes in several:
+        for table, rows in changes.rows.items():
+            whole.rows.setdefault(table, {}).update(rows)
+        for table, sums in changes.sums.items():
+            mine = whole.sums.setdefault(table, {})
+            for key, row in sums.items():
+                mine[key] = added(table, mine[key], row) if key in mine else row
+        for table, appended in changes.appended.items():
+            whole.appended.setdefault(table, []).extend(appended)
+        for table, parts in changes.columns.items():
+            whole.columns.setdefault(table, []).extend(parts)
+        whole.derived.extend(changes.derived)
+    return whole
+
+
+def _rows_of(changes: Changes) -> int:
+    """How much there is to write."""
+    return (
+        sum(len(rows) for rows in changes.rows.values())
+        + sum(len(sums) for sums in changes.sums.values())
+        + sum(len(rows) for rows in changes.appended.values())
+        + sum(int(part.num_rows) for parts in changes.columns.values() for part in parts)
+        + len(changes.derived)
+        + len(changes.timers)
+    )
