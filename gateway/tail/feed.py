@@ -17,6 +17,7 @@ from gateway.tail.hub import Hub
 from gateway.tail.kafka import (
     Consumer,
     LogChanged,
+    Pace,
     Tp,
     consumer,
     end_seen,
@@ -152,12 +153,13 @@ class Feed:
     async def _follow(
         self, client: Consumer, partitions: Mapping[str, int], other: asyncio.Task[None]
     ) -> None:
-        hub = self._hub
+        hub, pace = self._hub, Pace(client)
         while True:
             if other.done():
                 raise LogChanged("its topics have other ids")
             async with translated():
                 batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
+            pace.note(bool(batches))
             for tp, records in batches.items():
                 hub.publish(messages_of(records, partitions, self._tenant, hub.sessions))
                 if records:

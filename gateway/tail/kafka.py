@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +23,14 @@ FETCH_BYTES_MAX = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 
 REQUEST_SECONDS_MAX = 5.0
+
+#: How a reader is busy: so many answers with records, one after the other, this often. From then on
+#: a broker gathers records for some milliseconds, or until there are so many bytes, before it
+#: answers: each request names every partition, which costs a millisecond however little it brings.
+BUSY_ROUNDS = 20
+BUSY_SECONDS = BUSY_ROUNDS * 0.012
+GATHER_MS = 8
+GATHER_BYTES = 256 * 1024
 
 Consumer = Any
 Tp = TopicPartition
@@ -55,6 +65,28 @@ async def consumer(kafka: str, name: str, fetch_wait_ms: int) -> AsyncIterator[C
         yield client
     finally:
         await client.stop()
+
+
+class Pace:
+    """How long the broker may gather records for a consumer: not at all for one that waits."""
+
+    def __init__(self, client: Consumer, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetcher = client._fetcher
+        self._clock = clock
+        self._idle = (self._fetcher._fetch_min_bytes, self._fetcher._fetch_max_wait_ms)
+        self._rounds: deque[float] = deque(maxlen=BUSY_ROUNDS)
+
+    def note(self, found: bool) -> None:
+        """Whether there were records when they were asked for."""
+        now = self._clock()
+        if found:
+            self._rounds.append(now)
+        else:
+            self._rounds.clear()
+        busy = len(self._rounds) == BUSY_ROUNDS and now - self._rounds[0] < BUSY_SECONDS
+        # aiokafka reads both anew for each request, and offers no other way to change them.
+        wanted = (GATHER_BYTES, GATHER_MS) if busy else self._idle
+        self._fetcher._fetch_min_bytes, self._fetcher._fetch_max_wait_ms = wanted
 
 
 @asynccontextmanager
