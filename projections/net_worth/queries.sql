@@ -1,6 +1,39 @@
 -- All reads of net worth. Each asks for one person's rows by the head of their primary key, or for
 -- shared market data by symbol or pair. Columns stand in the order of the rows' fields.
 
+-- name: now
+-- All that a person's net worth of now is made of, in one statement: it sees one moment, and takes
+-- the locks of all tables, the projection's first one first, before it looks (`reading.one_state`
+-- does the same for several statements).
+select
+    array(
+        select row(user_id, platform, account, kind, currency, name, institution, holds_cash,
+            opened_at, opened_offset, closed_at, facts)
+        from accounts where user_id = $1 order by platform, account
+    ) as accounts,
+    array(
+        select row(user_id, platform, account, currency, amount, since, since_offset)
+        from balances where user_id = $1 order by platform, account, currency
+    ) as balances,
+    array(
+        select row(user_id, account, symbol, last_time, last_offset, books)
+        from positions where user_id = $1 order by account, symbol
+    ) as positions,
+    array(
+        select row(p.symbol, p.day, p.price, p.currency, p.time, p.log_offset)
+        from (select distinct symbol from positions where user_id = $1) held
+        cross join lateral (
+            select * from prices
+            where prices.symbol = held.symbol
+            order by prices.day desc
+            limit 1
+        ) p
+        order by p.symbol
+    ) as prices,
+    -- All pairs: there are some hundreds at most, and a cross rate may need any of them.
+    array(select row(base, quote, rate, time, log_offset) from fixings) as fixings,
+    (now() at time zone 'UTC')::date as today
+
 -- name: accounts
 select user_id, platform, account, kind, currency, name, institution, holds_cash, opened_at,
     opened_offset, closed_at, facts
@@ -21,12 +54,6 @@ from balance_days
 where user_id = $1 and day <= $2
 group by platform, account, currency
 
--- name: positions
-select user_id, account, symbol, last_time, last_offset, books
-from positions
-where user_id = $1
-order by account, symbol
-
 -- name: entries_before
 -- Positions of a past day are folded again from these, in this order.
 select user_id, account, symbol, time, log_offset, event_id, what, currency, instrument, quantity,
@@ -46,11 +73,6 @@ cross join lateral (
     limit 1
 ) p
 
--- name: fixings
--- All pairs: there are some hundreds at most, and a cross rate may need any of them.
-select base, quote, rate, time, log_offset
-from fixings
-
 -- name: fixings_at
 select d.base, d.quote, d.rate, d.time, d.log_offset
 from fixings f
@@ -60,9 +82,6 @@ cross join lateral (
     order by fixing_days.day desc
     limit 1
 ) d
-
--- name: today
-select (now() at time zone 'UTC')::date
 
 -- name: owners
 -- Whose accounts these are, on any platform.

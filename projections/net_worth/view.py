@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from projections.net_worth.holdings import (
     Held,
@@ -26,6 +26,7 @@ from projections.net_worth.tables import (
     TABLES,
     Account,
     Balance,
+    Price,
 )
 from projections.net_worth.valuation import value
 from projections.postgres import queries
@@ -65,20 +66,54 @@ async def net_worth(
         Invalid: the currency is not an active ISO 4217 code.
         Unavailable: the database does not answer.
     """
+    known = await (_now(connection, user_id) if as_of is None else _at(connection, user_id, as_of))
+    first = first_currency(known.accounts, known.balances)
+    base = currency or preferred or first or HOME_CURRENCY
+    lines = _holdings(known.accounts, known.money, known.held, as_of)
+    figures = value(lines, {price.symbol: price for price in known.prices}, known.rates, base)
+    head = {"userId": user_id, "currency": base, "asOf": known.day.isoformat()}
+    return head | figures
+
+
+class _Known(NamedTuple):
+    """What an answer is made of, all of one moment."""
+
+    accounts: list[Account]
+    balances: list[Balance]
+    money: Money
+    held: Held
+    prices: list[Price]
+    rates: Rates
+    day: date
+
+
+async def _now(connection: Connection, user_id: str) -> _Known:
+    async with translated():
+        found = await connection.fetchrow(_sql["now"], user_id)
+    balances = _of(BALANCES, found["balances"])
+    return _Known(
+        accounts=_of(ACCOUNTS, found["accounts"]),
+        balances=balances,
+        money={(row.platform, row.account, row.currency): row.amount for row in balances},
+        held=held_now(_of(POSITIONS, found["positions"])),
+        prices=_of(PRICES, found["prices"]),
+        rates=Rates(_of(FIXINGS, found["fixings"])),
+        day=found["today"],
+    )
+
+
+async def _at(connection: Connection, user_id: str, day: date) -> _Known:
     async with one_state(connection, TABLES):
         accounts = await _rows(connection, ACCOUNTS, "accounts", user_id)
         balances = await _rows(connection, BALANCES, "balances", user_id)
-        held = await _held(connection, user_id, as_of)
-        money = await _money(connection, user_id, balances, as_of)
+        moved = await connection.fetch(_sql["balances_at"], user_id, day)
+        entries = await _rows(connection, ENTRIES, "entries_before", user_id, _end(day))
+        held = held_after(entries)
         symbols = sorted({symbol for _, symbol in held})
-        prices = await _rows(connection, PRICES, "prices", symbols, as_of) if symbols else []
-        rates = await _rates(connection, as_of)
-        shown_day = as_of or await connection.fetchval(_sql["today"])
-    base = currency or preferred or first_currency(accounts, balances) or HOME_CURRENCY
-    lines = _holdings(accounts, money, held, as_of)
-    figures = value(lines, {price.symbol: price for price in prices}, rates, base)
-    head = {"userId": user_id, "currency": base, "asOf": shown_day.isoformat()}
-    return head | figures
+        prices = await _rows(connection, PRICES, "prices", symbols, day) if symbols else []
+        rates = Rates(await _rows(connection, FIXINGS, "fixings_at", day))
+    money = {(row["platform"], row["account"], row["currency"]): row["amount"] for row in moved}
+    return _Known(accounts, balances, money, held, prices, rates, day)
 
 
 async def owners(connection: Connection, accounts: Sequence[str]) -> dict[str, set[str]]:
@@ -88,27 +123,6 @@ async def owners(connection: Connection, accounts: Sequence[str]) -> dict[str, s
         for row in await connection.fetch(_sql["owners"], list(accounts)):
             found.setdefault(row["account"], set()).add(row["user_id"])
     return found
-
-
-async def _money(
-    connection: Connection, user_id: str, balances: Sequence[Balance], as_of: date | None
-) -> Money:
-    if as_of is None:
-        return {(row.platform, row.account, row.currency): row.amount for row in balances}
-    rows = await connection.fetch(_sql["balances_at"], user_id, as_of)
-    return {(row["platform"], row["account"], row["currency"]): row["amount"] for row in rows}
-
-
-async def _held(connection: Connection, user_id: str, as_of: date | None) -> Held:
-    if as_of is None:
-        return held_now(await _rows(connection, POSITIONS, "positions", user_id))
-    return held_after(await _rows(connection, ENTRIES, "entries_before", user_id, _end(as_of)))
-
-
-async def _rates(connection: Connection, as_of: date | None) -> Rates:
-    if as_of is None:
-        return Rates(await _rows(connection, FIXINGS, "fixings"))
-    return Rates(await _rows(connection, FIXINGS, "fixings_at", as_of))
 
 
 def _holdings(
@@ -125,5 +139,8 @@ def _end(day: date) -> datetime:
 
 
 async def _rows(connection: Connection, table: Table[R], name: str, *arguments: Any) -> list[R]:
-    records = await connection.fetch(_sql[name], *arguments)
+    return _of(table, await connection.fetch(_sql[name], *arguments))
+
+
+def _of(table: Table[R], records: Sequence[Any]) -> list[R]:
     return [row_of(table, record) for record in records]  # type: ignore[misc]
