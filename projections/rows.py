@@ -93,11 +93,15 @@ class _Unit:
         if self.rows.pop(key, None) is not None:
             self._order = None
 
-    def keys(self, want: Want) -> list[Key]:
-        """The keys that ``want`` asks for, in order, without looking at all the others."""
+    def order(self) -> list[Key]:
+        """All keys, in order."""
         if self._order is None:
             self._order = sorted(self.rows)
-        order = self._order
+        return self._order
+
+    def keys(self, want: Want) -> list[Key]:
+        """The keys that ``want`` asks for, in order, without looking at all the others."""
+        order = self.order()
         if len(want.prefix) == want.table.unit and not want.is_range:
             return order
         first = want.prefix if want.low is None else (*want.prefix, want.low)
@@ -171,6 +175,11 @@ class Rows:
 
     def find(self, table: Table[R], *prefix: Any) -> list[R]:
         """All rows whose key begins with ``prefix``, in the order of their keys."""
+        if len(prefix) == table.unit and table not in self._staged:
+            # The usual question: for a whole unit, of which the event has changed nothing.
+            unit = self._units_like(table).get((table, prefix))
+            if unit is not None and unit.whole:
+                return [unit.rows[key] for key in unit.order()]  # type: ignore[misc]
         return self._matching(Want(table, prefix))
 
     def range(self, table: Table[R], prefix: Key, low: Any, high: Any) -> list[R]:
@@ -243,8 +252,9 @@ class Rows:
         """Make the event's changes part of the batch."""
         for table, staged in self._staged.items():
             self.changes.rows.setdefault(table, {}).update(staged)
+            units, width = self._units_like(table), table.unit
             for key, row in staged.items():
-                unit = self._unit(table, key)
+                unit = units.get((table, key[:width])) or self._unit(table, key)
                 if row is None:
                     unit.remove(key)
                 else:
@@ -307,8 +317,9 @@ class Rows:
         return unit
 
     def _is_loaded(self, want: Want) -> bool:
-        unit = self._units_like(want.table).get((want.table, want.prefix[: want.table.unit]))
-        return unit is not None and unit.covers(want)
+        table, prefix = want.table, want.prefix
+        unit = self._units_like(table).get((table, prefix[: table.unit]))
+        return unit is not None and (unit.whole or unit.covers(want))
 
     def _matching(self, want: Want) -> list[Any]:
         table, prefix = want.table, want.prefix

@@ -102,23 +102,19 @@ def _move(rows: Rows, event: Event, currency: str, amount: Decimal) -> None:
     """Add to the account's balance, and to what its day moved."""
     user_id, platform, account = _person(event), _platform(event), event.data.account
     time, offset = event.time, event.position.offset
-    key = (user_id, platform, account, currency)
-    balance = rows.get(BALANCES, *key) or Balance(*key, ZERO, time, offset)
-    since, since_offset = min((balance.since, balance.since_offset), (time, offset))
-    rows.put(BALANCES, Balance(*key, EXACT.add(balance.amount, amount), since, since_offset))
-    day_key = (user_id, time.date(), platform, account, currency)
-    moved = rows.get(BALANCE_DAYS, *day_key)
-    total = EXACT.add(moved.amount, amount) if moved else amount
-    rows.put(BALANCE_DAYS, BalanceDay(*day_key, total))
+    balance = rows.get(BALANCES, user_id, platform, account, currency)
+    if balance is None:
+        total, since, since_offset = EXACT.add(ZERO, amount), time, offset
+    else:
+        total = EXACT.add(balance.amount, amount)
+        since, since_offset = min((balance.since, balance.since_offset), (time, offset))
+    rows.put(BALANCES, Balance(user_id, platform, account, currency, total, since, since_offset))
+    rows.add(BALANCE_DAYS, BalanceDay(user_id, time.date(), platform, account, currency, amount))
 
 
 def _money_wants(event: Event) -> list[Want]:
     person = (_person(event),)
-    return [
-        Want(ACCOUNTS, person),
-        Want(BALANCES, person),
-        Want(BALANCE_DAYS, (*person, event.time.date())),
-    ]
+    return [Want(ACCOUNTS, person), Want(BALANCES, person)]
 
 
 # Positions ------------------------------------------------------------------------------------
@@ -194,7 +190,7 @@ def _position_wants(event: Event) -> list[Want]:
     data = event.data
     return [
         Want(POSITIONS, (_person(event), data.account, data.symbol)),
-        *_money_wants(event)[1:],
+        Want(BALANCES, (_person(event),)),
     ]
 
 

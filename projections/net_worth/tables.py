@@ -174,8 +174,13 @@ class FixingDay(Row, frozen=True):
 
 ACCOUNTS = Table("accounts", Account, ("user_id", "platform", "account"), unit=1)
 BALANCES = Table("balances", Balance, ("user_id", "platform", "account", "currency"), unit=1)
+# Sums: nearly each posting has a day of its own, whose row need not be read to be added to.
 BALANCE_DAYS = Table(
-    "balance_days", BalanceDay, ("user_id", "day", "platform", "account", "currency"), unit=2
+    "balance_days",
+    BalanceDay,
+    ("user_id", "day", "platform", "account", "currency"),
+    unit=2,
+    sums=("amount",),
 )
 # Not cached: only a trade that comes late reads them, and there are many.
 ENTRIES = Table(

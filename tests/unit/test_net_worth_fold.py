@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from projections.memory import MemoryStore
+from projections.net_worth.projection import NetWorth
 from projections.net_worth.tables import ACCOUNTS, BALANCE_DAYS, BALANCES, PRICES
 from schemas.envelope import Draft
-from tests.builders import draft, fixing, opened, posted, tick, trade
+from tests.builders import draft, events_of, fixing, opened, posted, tick, trade
 from tests.net_worth_memory import answer, folded
 
 
@@ -169,6 +170,13 @@ async def test_a_late_event_corrects_the_days_it_belongs_to() -> None:
     by_day = [lines(store, date(2026, 1, day))[0][2] for day in (1, 2, 3, 4, 5)]
     assert by_day == ["100.00", "99.00", "99.00", "99.00", "109.00"]
     assert len(store.table(BALANCE_DAYS)) == 3
+
+
+def test_a_posting_reads_no_row_of_its_day() -> None:
+    """Nearly each event has a day of its own: its row would be asked for and be missing."""
+    (event,) = events_of([posted("10")])
+    assert all(want.table is not BALANCE_DAYS for want in NetWorth().wants(event))
+    assert BALANCE_DAYS.sums
 
 
 async def test_the_two_platforms_of_one_account_name_are_two_accounts() -> None:
