@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -45,9 +45,12 @@ _decode_document = msgspec.json.Decoder(_Document).decode
 
 def event_row(event: Event, is_first: bool) -> Values:
     """The row of ``events``, which every event has, repetitions included."""
-    data = event.raw if event.binary else bytes(_decode_document(event.raw).data)
+    topic, partition, offset = event.position
+    data = event.raw if event.binary else _decode_document(event.raw).data
     return (
-        *event.position,
+        topic,
+        partition,
+        offset,
         event.id,
         event.source,
         f"{event.type}.v{event.wire_version}",
@@ -60,114 +63,133 @@ def event_row(event: Event, is_first: bool) -> Values:
         event.ingested_at,
         event.correlation_id or "",
         event.causation_id or "",
-        data.decode(),
+        str(data, "utf-8"),
     )
 
 
-def typed_rows(event: Event) -> Iterator[TableRow]:
+def typed_rows(event: Event) -> Sequence[TableRow]:
     """The rows of the other tables, for an event that takes effect.
 
     Like ``event_row`` it depends on nothing but the event: after a crash the same rows are made
     again.
     """
     typed = _TYPED.get(event.type)
-    if typed is not None:
-        yield from typed(event)
     action = action_of(event)
-    if action is not None:
-        yield JOURNEY_STEPS, (*_head(event), event.type, event.user_id or "", "", action, *_BLANK)
+    if action is None:
+        return () if typed is None else typed(event)
+    topic, partition, offset = event.position
+    user_id = event.user_id or ""
+    head = (topic, partition, offset, event.time, event.type, user_id, "", action)
+    step = (JOURNEY_STEPS, head + _BLANK)
+    return (step,) if typed is None else (*typed(event), step)
 
 
 #: page, platform, feature, experiment, variant and properties of a step that is a domain event.
 _BLANK = ("", "", "", "", "", "{}")
 
 
-def _head(event: Event) -> tuple[str, int, int, datetime]:
-    return (*event.position, event.time)
-
-
-def _transaction(event: Event) -> Iterator[TableRow]:
+def _transaction(event: Event) -> Sequence[TableRow]:
     data: TransactionPosted = event.data
+    topic, partition, offset = event.position
     signed = data.amount if data.direction == "credit" else data.amount.copy_negate()
-    yield (
-        TRANSACTIONS,
+    return (
         (
-            *_head(event),
-            event.user_id or "",
-            data.transaction,
-            data.account,
-            data.direction,
-            data.amount,
-            signed,
-            data.currency,
-            data.status,
-            data.balance_after,
-            data.category or "",
-            data.merchant or "",
-            data.mcc or "",
-            data.counterparty or "",
-            data.description or "",
-            data.transfer or "",
-            data.reverses or "",
-            _day("data.valueDate", data.value_date),
+            TRANSACTIONS,
+            (
+                topic,
+                partition,
+                offset,
+                event.time,
+                event.user_id or "",
+                data.transaction,
+                data.account,
+                data.direction,
+                data.amount,
+                signed,
+                data.currency,
+                data.status,
+                data.balance_after,
+                data.category or "",
+                data.merchant or "",
+                data.mcc or "",
+                data.counterparty or "",
+                data.description or "",
+                data.transfer or "",
+                data.reverses or "",
+                _day("data.valueDate", data.value_date),
+            ),
         ),
     )
 
 
-def _trade(event: Event) -> Iterator[TableRow]:
+def _trade(event: Event) -> Sequence[TableRow]:
     data: TradeExecuted = event.data
-    yield (
-        TRADES,
+    topic, partition, offset = event.position
+    return (
         (
-            *_head(event),
-            event.user_id or "",
-            data.trade,
-            data.order or "",
-            data.account,
-            data.symbol,
-            data.instrument,
-            data.side,
-            data.quantity,
-            data.price,
-            data.currency,
-            _ZERO if data.fee is None else data.fee,
+            TRADES,
+            (
+                topic,
+                partition,
+                offset,
+                event.time,
+                event.user_id or "",
+                data.trade,
+                data.order or "",
+                data.account,
+                data.symbol,
+                data.instrument,
+                data.side,
+                data.quantity,
+                data.price,
+                data.currency,
+                _ZERO if data.fee is None else data.fee,
+            ),
         ),
     )
 
 
-def _price(event: Event) -> Iterator[TableRow]:
+def _price(event: Event) -> Sequence[TableRow]:
     data: PriceTicked = event.data
-    yield PRICES, (*_head(event), data.symbol, data.price, data.currency, data.venue or "")
+    topic, partition, offset = event.position
+    head = (topic, partition, offset, event.time)
+    return ((PRICES, (*head, data.symbol, data.price, data.currency, data.venue or "")),)
 
 
-def _snapshot(event: Event) -> Iterator[TableRow]:
+def _snapshot(event: Event) -> Sequence[TableRow]:
     data: SnapshotTaken = event.data
-    yield (
-        NET_WORTH_DAILY,
+    topic, partition, offset = event.position
+    return (
         (
-            *_head(event),
-            event.user_id or "",
-            data.day,
-            data.currency,
-            data.net_worth,
-            data.assets,
-            data.liabilities,
-            dict(data.by_category),
+            NET_WORTH_DAILY,
+            (
+                topic,
+                partition,
+                offset,
+                event.time,
+                event.user_id or "",
+                data.day,
+                data.currency,
+                data.net_worth,
+                data.assets,
+                data.liabilities,
+                dict(data.by_category),
+            ),
         ),
     )
 
 
-def _step(event: Event) -> Iterator[TableRow]:
+def _step(event: Event) -> Sequence[TableRow]:
     data: StepRecorded = event.data
-    topic, partition, offset, time = _head(event)
+    topic, partition, offset = event.position
     user_id = event.user_id or ""
-    yield (
+    step = (
         JOURNEY_STEPS,
         (
             topic,
             partition,
             offset,
-            time,
+            event.time,
             JOURNEY,
             user_id,
             data.session,
@@ -180,8 +202,9 @@ def _step(event: Event) -> Iterator[TableRow]:
             _json(data.properties),
         ),
     )
-    if user_id:
-        yield SESSIONS, (data.session, (time, topic, partition, offset, user_id))
+    if not user_id:
+        return (step,)
+    return step, (SESSIONS, (data.session, (event.time, topic, partition, offset, user_id)))
 
 
 def _day(path: str, day: date | None) -> date | None:
@@ -197,7 +220,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode() if value else "{}"
 
 
-_TYPED: dict[str, Callable[[Event], Iterator[TableRow]]] = {
+_TYPED: dict[str, Callable[[Event], Sequence[TableRow]]] = {
     "bfc.transaction.posted": _transaction,
     "vyomo.trade.executed": _trade,
     "market.price.ticked": _price,

@@ -79,16 +79,21 @@ def gather(
     ``refused``, or its position among ``let_in``, where that was decided in an earlier attempt.
     """
     gathered = Gathered()
+    if not batch.events:
+        return gathered
     open_keys = set(refused)
+    duplicates = batch.duplicates
     rows = gathered.rows
+    of_events = rows[EVENTS] = []
+    size = 0
     for event in batch.events:
-        gathered.bytes += len(event.raw)
-        repeated = event.position.offset in batch.duplicates
-        rows.setdefault(EVENTS, []).append(event_row(event, not repeated))
+        size += len(event.raw)
+        repeated = bool(duplicates) and event.position.offset in duplicates
+        of_events.append(event_row(event, not repeated))
         if repeated and event.key not in open_keys and event.position not in let_in:
             continue
         try:
-            typed = list(typed_rows(event))
+            typed = typed_rows(event)
         except Exception as bug:  # noqa: BLE001 - one event must not stop the line
             known = isinstance(bug, Refused)
             reason = str(bug) if known else f"{type(bug).__name__}: {bug}"
@@ -100,7 +105,11 @@ def gather(
             gathered.let_in.append(event.position)
             gathered.resolved.append(event.key)
         for table, values in typed:
-            rows.setdefault(table, []).append(values)
+            if table in rows:
+                rows[table].append(values)
+            else:
+                rows[table] = [values]
+    gathered.bytes = size
     return gathered
 
 
