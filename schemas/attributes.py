@@ -16,7 +16,7 @@ _JSON_MEDIA = re.compile(
     r"\s*[a-z]+/(?:json|[a-z0-9.!#$&^_-]+\+json)\s*(?:;\s*charset\s*=\s*\"?utf-?8\"?\s*)?;?\s*",
     re.IGNORECASE | re.ASCII,
 )
-_SEQUENCE = re.compile(r"[0-9]{1,19}", re.ASCII)
+SEQUENCE_DIGITS_MAX = 19
 
 
 def name(text: str) -> str:
@@ -35,9 +35,14 @@ def event_id(text: str) -> str:
     return name(text)
 
 
+def is_sequence(text: str) -> bool:
+    """Whether it is an integer as a string, of up to 19 digits."""
+    return text.isdecimal() and text.isascii() and len(text) <= SEQUENCE_DIGITS_MAX
+
+
 def sequence(text: str) -> str:
     """The aggregate's version as the producer saw it."""
-    if _SEQUENCE.fullmatch(text) is None:
+    if not is_sequence(text):
         raise Invalid('must be an integer as a string, such as "42"')
     return text
 
@@ -60,7 +65,7 @@ EventId = Annotated[
     str,
     _text("id", event_id, minLength=1, maxLength=limits.id_length_max, pattern=_NO_CONTROLS),
 ]
-Sequence = Annotated[str, _text("sequence", sequence, pattern="^[0-9]{1,19}$")]
+Sequence = Annotated[str, _text("sequence", sequence, pattern=f"^[0-9]{{1,{SEQUENCE_DIGITS_MAX}}}$")]
 JsonMedia = Annotated[str, _text("media type", json_media)]
 
 

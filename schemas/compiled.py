@@ -2,8 +2,8 @@
 
 A struct has the model's fields under the same names. Scalars (decimals, days, times) are decoded as
 text and then turned into values by the same function that the model uses: `settle` does that, in
-place, fills in defaults, and raises Invalid. `strings` says, before that, how many JSON strings
-(names and values) a struct was decoded from: `schemas.fast` finds duplicate names by it.
+place, fills in defaults, and raises Invalid. It says how many JSON strings (names and values) the
+struct was decoded from: `schemas.fast` finds duplicate names by it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import annotated_types
 import msgspec
@@ -31,7 +31,8 @@ Strings = Callable[[Any], int]
 class Shape:
     """How one annotation is decoded: its msgspec type, what settles it, what counts its strings.
 
-    `strings` is None for what is one JSON string itself.
+    `strings` is None for what is one JSON string itself; it comes before `settle`, and settles
+    structs inside.
     """
 
     type: Any
@@ -44,8 +45,8 @@ class Compiled:
     """The struct of a model with what must be done after decoding it."""
 
     struct: type[msgspec.Struct]
-    settle: Callable[[Any], None]
-    strings: Strings
+    #: Settles a struct in place, and counts the JSON strings that it was decoded from.
+    settle: Strings
     #: Whether it has arrays or objects inside, which may nest to any depth.
     nests: bool
 
@@ -61,22 +62,22 @@ def compile_model(model: type[BaseModel]) -> Compiled:
     """Make the struct of a model."""
     columns: list[Any] = []
     rename: dict[str, str] = {}
-    settles: list[tuple[str, Settle]] = []
-    special: list[tuple[str, Strings]] = []
-    for name, info in model.model_fields.items():
+    settles: list[tuple[int, str, Settle]] = []
+    special: list[tuple[int, Strings]] = []
+    for at, (name, info) in enumerate(model.model_fields.items()):
         shape = _shape(info.annotation, info.metadata)
         rename[name] = str(info.alias or name)
         columns.append(_column(name, shape, info))
         settle = _settle_of(shape, info)
         if settle is not None:
-            settles.append((name, settle))
+            settles.append((at, name, settle))
         if shape.strings is not None or _has_default_value(info):
-            special.append((name, shape.strings or _one_string))
+            special.append((at, shape.strings or _one_string))
     struct = msgspec.defstruct(
         model.__name__, columns, kw_only=True, frozen=True, gc=False, rename=rename
     )
     nests = any(strings not in (_no_strings, _one_string) for _, strings in special)
-    return Compiled(struct, _settling(settles), _counting(len(columns), special), nests)
+    return Compiled(struct, _settling(len(columns), settles, special), nests)
 
 
 def free_strings(value: object) -> int:
@@ -98,32 +99,34 @@ def _no_strings(value: object) -> int:
     return 0
 
 
-def _settling(settles: list[tuple[str, Settle]]) -> Callable[[Any], None]:
-    def settle(struct: Any) -> None:
-        for name, read in settles:
-            value = getattr(struct, name)
-            if value is not None:
-                force_setattr(struct, name, read(value))
-
-    return settle
-
-
-def _counting(width: int, special: list[tuple[str, Strings]]) -> Strings:
+def _settling(
+    width: int, settles: list[tuple[int, str, Settle]], special: list[tuple[int, Strings]]
+) -> Strings:
     # A field counts twice if it is there, for its name and its value. Special are those whose value
     # is not one string, and those with a default: UNSET says that they were not there. A null looks
     # like a field that is missing: the count is then too low, and the caller has to look itself. It
     # is never too high.
     def plain(struct: Any) -> int:
-        return 2 * (width - astuple(struct).count(None))
+        values = astuple(struct)
+        for at, name, read in settles:
+            value = values[at]
+            if value is not None:
+                force_setattr(struct, name, read(value))
+        return 2 * (width - values.count(None))
 
     def mixed(struct: Any) -> int:
-        total = 2 * (width - astuple(struct).count(None))
-        for name, inner in special:
-            value = getattr(struct, name)
+        values = astuple(struct)
+        total = 2 * (width - values.count(None))
+        for at, strings in special:
+            value = values[at]
             if value is UNSET:
                 total -= 2
             elif value is not None:
-                total += inner(value) - 1
+                total += strings(value) - 1
+        for at, name, read in settles:
+            value = values[at]
+            if value is not None:
+                force_setattr(struct, name, read(value))
         return total
 
     return mixed if special else plain
@@ -162,7 +165,11 @@ def _default_of(info: FieldInfo) -> Callable[[], Any]:
         compiled = compile_model(type(default))
         written = default.model_dump(mode="json", by_alias=True, exclude_none=True)
         return lambda: compiled.convert(written)
-    return lambda: info.get_default(call_default_factory=True)
+    if info.default_factory is None:
+        return info.get_default
+    # Asked itself: through pydantic each time it would be inspected anew, at the price of decoding
+    # several events. One that wants the other members fails at the first.
+    return cast(Callable[[], Any], info.default_factory)
 
 
 def _shape(annotation: Any, metadata: Iterable[Any]) -> Shape:
@@ -190,7 +197,7 @@ def _shape(annotation: Any, metadata: Iterable[Any]) -> Shape:
         return Shape(bounded, strings=None if annotation is str else _no_strings)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         nested = compile_model(annotation)
-        return Shape(nested.struct, _in_place(nested.settle), nested.strings)
+        return Shape(nested.struct, strings=nested.settle)
     raise TypeError(f"no fast form for {annotation!r}: add it here")
 
 
@@ -216,14 +223,6 @@ def _meta(facts: list[Any]) -> msgspec.Meta:
         else:
             raise TypeError(f"no fast form for the bound {fact!r}: add it here")
     return msgspec.Meta(**bounds)
-
-
-def _in_place(settle: Callable[[Any], None]) -> Settle:
-    def settled(struct: Any) -> Any:
-        settle(struct)
-        return struct
-
-    return settled
 
 
 def _optional(annotation: Any) -> Shape:

@@ -19,8 +19,8 @@ import msgspec
 from msgspec.structs import astuple
 
 from schemas import instants, limits
-from schemas.attributes import has_controls, json_media, sequence
-from schemas.compiled import free_strings
+from schemas.attributes import has_controls, is_sequence, json_media
+from schemas.compiled import Strings, free_strings
 from schemas.envelope import HEADERS, Event
 from schemas.instants import instant
 from schemas.position import Position
@@ -56,8 +56,7 @@ class Form(NamedTuple):
     name: str
     version: int
     nests: bool
-    settle: Callable[[Any], None]
-    strings: Callable[[Any], int]
+    settle: Strings
     #: What the key must be, of userid and data; None for the userid.
     key: Callable[[str | None, Any], str] | None
     wire_version: int
@@ -110,7 +109,6 @@ def _form(event_type: EventType) -> Form:
         newest.version,
         compiled.nests,
         compiled.settle,
-        compiled.strings,
         KEYS.get(event_type.topic.key),
         event_type.version,
     )
@@ -175,49 +173,48 @@ class FastDecoder:
         if headers and (len(headers) != 1 or headers[0] not in _USUAL_HEADERS):
             return None
         try:
-            wire = self._parse(value)
-            form = self._forms.get(wire.__class__)
-            if form is None:
-                return None
-            return self._event(record, value, form, astuple(wire))
+            return self._event(record, value)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             return None
 
-    def _event(
-        self, record: Record, value: bytes, form: Form, attributes: tuple[Any, ...]
-    ) -> Event | None:
+    def _event(self, record: Record, value: bytes) -> Event | None:
+        wire = self._parse(value)
+        form = self._forms.get(wire.__class__)
+        if form is None:
+            return None
+        event_type, newest, name, version, nests, settle, key_of, wire_version = form
+        attributes = astuple(wire)
         _, id, source, subject, written, media, user, tenant, number, corr, cause, trace, data = (
             attributes
         )
         # The type is the struct itself; the name of `data` stands without a value.
-        strings = 2 * (_WIDTH - attributes.count(None)) + 1 + form.strings(data)
+        strings = 2 * (_WIDTH - attributes.count(None)) + 1 + settle(data)
         if value.count(b'"') != 2 * strings and not _no_duplicates(value):
             return None
         if not self._bare and not _free_of_controls(value, attributes):
             return None
-        if form.nests and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
+        if nests and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
             return None
-        form.settle(data)
         time = instant(written)
         if record.timestamp != self._timestamp:
             self._ingest(record.timestamp)
-        wanted = user if form.key is None else form.key(user, data)
-        if time > self._latest or record.key != wanted.encode():
+        key, partition = record.key, record.partition
+        wanted = user if key_of is None else key_of(user, data)
+        if time > self._latest or key != wanted.encode():
             return None
-        partition = record.partition
-        if self._partitions is not None and placed(record.key, self._partitions) != partition:
+        if self._partitions is not None and placed(key, self._partitions) != partition:
             return None
         if media is not None and media != "application/json":
             json_media(media)
-        if number is not None:
-            sequence(number)
-        if form.newest is not form.event_type:
+        if number is not None and not is_sequence(number):
+            return None
+        if newest is not event_type:
             data = _newest(form, value)
         return Event(
             id,
             source,
-            form.name,
-            form.version,
+            name,
+            version,
             subject,
             time,
             user,
@@ -230,7 +227,7 @@ class FastDecoder:
             _tuple(Position, (record.topic, partition, record.offset)),
             self._ingested_at,
             value,
-            form.wire_version,
+            wire_version,
         )
 
     def _ingest(self, timestamp: int) -> None:
