@@ -71,6 +71,9 @@ class Projector:
         self._sleep = sleep
         self._report = report
         self._rows = Rows()
+        # Asked once: to look for a protocol's members takes microseconds.
+        self._columnar = projection if isinstance(projection, FoldsColumns) else None
+        self._foreseeing = projection if isinstance(projection, Foresees) else None
 
     async def take(self, places: Sequence[Partition]) -> None:
         """Become the owner of partitions; what was cached of the old times is forgotten.
@@ -178,8 +181,8 @@ class Projector:
                 itertools.chain.from_iterable(self.projection.wants(event) for event in mine)
             )
         )
-        if isinstance(self.projection, Foresees):
-            await self._load(self._rows.missing(self.projection.foresee(self._rows, mine)))
+        if self._foreseeing is not None:
+            await self._load(self._rows.missing(self._foreseeing.foresee(self._rows, mine)))
         # One set for all batches of the commit: what one of them refuses or settles, the next
         # must know, and the store does not know it yet.
         refused = await self._refused_before(batches)
@@ -202,18 +205,18 @@ class Projector:
             fates[found] += 1
 
     def _is_columnar(self, batch: Batch) -> bool:
-        projection, columns = self.projection, batch.columns
+        projection, columns = self._columnar, batch.columns
         return (
             columns is not None
             and not batch.duplicates
-            and isinstance(projection, FoldsColumns)
+            and projection is not None
             and columns.event_type.name in projection.column_types
         )
 
     def _fold_columns(self, batch: Batch) -> bool:
-        assert isinstance(self.projection, FoldsColumns) and batch.columns is not None
+        assert self._columnar is not None and batch.columns is not None
         try:
-            self.projection.fold_columns(self._rows, batch.columns)
+            self._columnar.fold_columns(self._rows, batch.columns)
         except Exception:  # noqa: BLE001 - which event it was is found by folding each by itself
             self._rows.discard()
             return False

@@ -84,6 +84,14 @@ class _Unit:
             return True
         return any(_covers(loaded, want) for loaded in self.ranges)
 
+    def all(self) -> list[Row]:
+        """Every row of a unit that is whole, in the order of their keys."""
+        if not self.rows:
+            return []
+        if self._order is None:
+            self._order = sorted(self.rows)
+        return [self.rows[key] for key in self._order]
+
     def add(self, key: Key, row: Row) -> None:
         if key not in self.rows:
             self._order = None
@@ -93,15 +101,11 @@ class _Unit:
         if self.rows.pop(key, None) is not None:
             self._order = None
 
-    def order(self) -> list[Key]:
-        """All keys, in order."""
-        if self._order is None:
-            self._order = sorted(self.rows)
-        return self._order
-
     def keys(self, want: Want) -> list[Key]:
         """The keys that ``want`` asks for, in order, without looking at all the others."""
-        order = self.order()
+        if self._order is None:
+            self._order = sorted(self.rows)
+        order = self._order
         if len(want.prefix) == want.table.unit and not want.is_range:
             return order
         first = want.prefix if want.low is None else (*want.prefix, want.low)
@@ -165,7 +169,8 @@ class Rows:
         staged = self._staged.get(table)
         if staged is not None and key in staged:
             return staged[key]  # type: ignore[return-value]
-        unit = self._units_like(table).get((table, key[: table.unit]))
+        units = self._units if table.cached else self._units_of_batch
+        unit = units.get((table, key[: table.unit]))
         if unit is None:
             raise NotLoaded(Want(table, key[: table.unit]))
         row = unit.rows.get(key)
@@ -176,10 +181,10 @@ class Rows:
     def find(self, table: Table[R], *prefix: Any) -> list[R]:
         """All rows whose key begins with ``prefix``, in the order of their keys."""
         if len(prefix) == table.unit and table not in self._staged:
-            # The usual question: for a whole unit, of which the event has changed nothing.
-            unit = self._units_like(table).get((table, prefix))
+            units = self._units if table.cached else self._units_of_batch
+            unit = units.get((table, prefix))
             if unit is not None and unit.whole:
-                return [unit.rows[key] for key in unit.order()]  # type: ignore[misc]
+                return unit.all()  # type: ignore[return-value]
         return self._matching(Want(table, prefix))
 
     def range(self, table: Table[R], prefix: Key, low: Any, high: Any) -> list[R]:
@@ -191,7 +196,10 @@ class Rows:
 
     def put(self, table: Table[R], row: R) -> None:
         """Write a row: insert it, or replace the one with its key."""
-        self._staged.setdefault(table, {})[table.key_of(row)] = row
+        staged = self._staged.get(table)
+        if staged is None:
+            staged = self._staged[table] = {}
+        staged[table.key_of(row)] = row
 
     def delete(self, table: Table[R], *key: Any) -> None:
         self._staged.setdefault(table, {})[key] = None
@@ -231,18 +239,26 @@ class Rows:
 
     def missing(self, wants: Iterable[Want]) -> list[Want]:
         """Those of ``wants`` that are not in memory, without repetition."""
-        return [want for want in dict.fromkeys(wants) if not self._is_loaded(want)]
+        cached, of_batch = self._units, self._units_of_batch
+        missing = []
+        for want in dict.fromkeys(wants):
+            table, prefix, _, _ = want
+            unit = (cached if table.cached else of_batch).get((table, prefix[: table.unit]))
+            if unit is None or not (unit.whole or unit.covers(want)):
+                missing.append(want)
+        return missing
 
     def load(self, want: Want, rows: Sequence[Row]) -> None:
         """Take in what the store returned for ``want``; changed rows stay as they are."""
-        table = want.table
-        unit = self._unit(table, want.prefix)
-        changed = self.changes.rows.get(table, {})
-        for row in rows:
-            key = table.key_of(row)
-            if key not in changed and key not in unit.rows:
-                unit.add(key, row)
-        if not want.is_range and len(want.prefix) == table.unit:
+        table, prefix, low, high = want
+        unit = self._unit(table, prefix)
+        if rows:
+            changed = self.changes.rows.get(table, {})
+            for row in rows:
+                key = table.key_of(row)
+                if key not in changed and key not in unit.rows:
+                    unit.add(key, row)
+        if low is None and high is None and len(prefix) == table.unit:
             unit.whole = True
             unit.ranges.clear()
         else:
@@ -250,16 +266,20 @@ class Rows:
 
     def accept(self) -> None:
         """Make the event's changes part of the batch."""
+        changes = self.changes
         for table, staged in self._staged.items():
-            self.changes.rows.setdefault(table, {}).update(staged)
-            units, width = self._units_like(table), table.unit
+            units = self._units if table.cached else self._units_of_batch
             for key, row in staged.items():
-                unit = units.get((table, key[:width])) or self._unit(table, key)
+                unit = units.get((table, key[: table.unit])) or self._unit(table, key)
                 if row is None:
                     unit.remove(key)
                 else:
                     unit.add(key, row)
-        changes = self.changes
+            changed = changes.rows.get(table)
+            if changed is None:
+                changes.rows[table] = staged
+            else:
+                changed.update(staged)
         for table, row in self._staged_sums:
             sums = changes.sums.setdefault(table, {})
             key = table.key_of(row)
@@ -268,8 +288,10 @@ class Rows:
             changes.appended.setdefault(table, []).append(row)
         for table, columns in self._staged_columns:
             changes.columns.setdefault(table, []).append(columns)
-        changes.derived.extend(self._staged_derived)
-        changes.timers.update(self._staged_timers)
+        if self._staged_derived:
+            changes.derived.extend(self._staged_derived)
+        if self._staged_timers:
+            changes.timers.update(self._staged_timers)
         self.discard()
 
     def discard(self) -> None:
@@ -305,29 +327,22 @@ class Rows:
 
     # ---------------------------------------------------------------------------------------
 
-    def _units_like(self, table: Table[Any]) -> dict[tuple[Table[Any], Key], _Unit]:
-        return self._units if table.cached else self._units_of_batch
-
     def _unit(self, table: Table[Any], key: Key) -> _Unit:
-        units = self._units_like(table)
+        units = self._units if table.cached else self._units_of_batch
         place = (table, key[: table.unit])
         unit = units.get(place)
         if unit is None:
             unit = units[place] = _Unit()
         return unit
 
-    def _is_loaded(self, want: Want) -> bool:
-        table, prefix = want.table, want.prefix
-        unit = self._units_like(table).get((table, prefix[: table.unit]))
-        return unit is not None and (unit.whole or unit.covers(want))
-
     def _matching(self, want: Want) -> list[Any]:
         table, prefix = want.table, want.prefix
         if len(prefix) < table.unit:
             raise ValueError(f"{table.name} is loaded by {table.key[: table.unit]}")
-        if not self._is_loaded(want):
+        units = self._units if table.cached else self._units_of_batch
+        known = units.get((table, prefix[: table.unit]))
+        if known is None or not known.covers(want):
             raise NotLoaded(want)
-        known = self._unit(table, prefix)
         staged = self._staged.get(table, {})
         keys = known.keys(want)
         if staged:

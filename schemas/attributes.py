@@ -17,6 +17,7 @@ _JSON_MEDIA = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 SEQUENCE_DIGITS_MAX = 19
+_SEQUENCE_PATTERN = f"^[0-9]{{1,{SEQUENCE_DIGITS_MAX}}}$"
 
 
 def name(text: str) -> str:
@@ -65,7 +66,7 @@ EventId = Annotated[
     str,
     _text("id", event_id, minLength=1, maxLength=limits.id_length_max, pattern=_NO_CONTROLS),
 ]
-Sequence = Annotated[str, _text("sequence", sequence, pattern=f"^[0-9]{{1,{SEQUENCE_DIGITS_MAX}}}$")]
+Sequence = Annotated[str, _text("sequence", sequence, pattern=_SEQUENCE_PATTERN)]
 JsonMedia = Annotated[str, _text("media type", json_media)]
 
 

@@ -16,7 +16,7 @@ import msgspec
 from schemas import careful, cloudevents, instants
 from schemas.envelope import HEADERS, Draft, Event, document_of, key_of, now
 from schemas.errors import FieldError, InvalidEvent, reason
-from schemas.fast import KEYS, FastDecoder, Record, is_bare, placed, topical
+from schemas.fast import KEYS, FastDecoder, Record, is_legible, placed, topical
 from schemas.instants import milliseconds
 from schemas.position import Position
 
@@ -61,14 +61,14 @@ def decode_batch(
     events that name none.
     """
     batch = list(records)
-    bare = is_bare([record.value for record in batch])
+    legible = is_legible([record.value for record in batch])
     counts = partitions or {}
     decoders: dict[str, FastDecoder | None] = {}
     decoded: list[Event | Unreadable] = []
     for record in batch:
         topic = record.topic
         if topic not in decoders:
-            decoders[topic] = _fast(topic, counts.get(topic), tenant, bare)
+            decoders[topic] = _fast(topic, counts.get(topic), tenant, legible)
         decoder = decoders[topic]
         event = None if decoder is None else decoder.decode(record)
         decoded.append(event or decode_carefully(record, counts.get(topic), tenant=tenant))
@@ -82,9 +82,9 @@ def decode_record(
     return decode_batch([record], partitions=partitions, tenant=tenant)[0]
 
 
-def _fast(topic: str, partitions: int | None, tenant: str, bare: bool) -> FastDecoder | None:
+def _fast(topic: str, partitions: int | None, tenant: str, legible: bool) -> FastDecoder | None:
     types = topical(topic)
-    return None if types is None else FastDecoder(types, partitions, tenant, bare)
+    return None if types is None else FastDecoder(types, partitions, tenant, legible)
 
 
 def decode_carefully(

@@ -164,7 +164,7 @@ def _text(values: list[bytes | None]) -> bytes:
     # It also fails on a slice that begins with null: https://github.com/apache/arrow/issues/47409
     demand(holds(pc.starts_with(array, "{")) and holds(pc.ends_with(array, "}")))
     text = b"\n".join([*filter(None, values), b""])
-    demand(is_bare([text]))
+    demand(is_bare(text))
     return text
 
 

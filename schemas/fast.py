@@ -11,6 +11,7 @@ came out of it account for, then nothing was there twice, and nothing unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, Union
@@ -77,13 +78,24 @@ _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.id_length_max)
 _USUAL_HEADERS = frozenset([*HEADERS, ("content-type", b"application/cloudevents+json")])
 
 
-def is_bare(values: Iterable[bytes | None]) -> bool:
-    """Whether a whole batch has no escapes, no DEL and nothing beyond ASCII.
+def is_bare(text: bytes) -> bool:
+    """Whether a JSON text has no escapes, no DEL and nothing beyond ASCII."""
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
-    Then no text in it can contain a control character, and no look at single values is needed.
+
+def is_legible(values: Iterable[bytes | None]) -> bool:
+    """Whether a whole batch has no escapes and no control characters.
+
+    Then no text in it can contain one, and no look at single values is needed.
     """
     text = b"".join([value for value in values if value])
-    return text.isascii() and b"\\" not in text and b"\x7f" not in text
+    if is_bare(text):
+        return True
+    return b"\\" not in text and b"\x7f" not in text and _has_c1_controls(text) is None
+
+
+#: U+0080 to U+009F in UTF-8; all below U+0020 must be escaped in JSON.
+_has_c1_controls = re.compile(rb"\xc2[\x80-\x9f]").search
 
 
 class _Untyped(msgspec.Struct, tag_field="type", tag=""):
@@ -154,13 +166,13 @@ _WIDTH = 13
 
 
 class FastDecoder:
-    """Decodes the records of one topic in one batch; `bare` as `is_bare` says of the batch."""
+    """Decodes the records of one topic in one batch; `legible` is what `is_legible` says of it."""
 
-    def __init__(self, topic: Topical, partitions: int | None, tenant: str, bare: bool) -> None:
+    def __init__(self, topic: Topical, partitions: int | None, tenant: str, legible: bool) -> None:
         self._parse, self._forms = topic
         self._partitions = partitions
         self._tenant = tenant
-        self._bare = bare
+        self._legible = legible
         self._timestamp = -1
         self._ingested_at = instants.EPOCH
         self._latest = instants.EPOCH
@@ -191,7 +203,7 @@ class FastDecoder:
         strings = 2 * (_WIDTH - attributes.count(None)) + 1 + settle(data)
         if value.count(b'"') != 2 * strings and not _no_duplicates(value):
             return None
-        if not self._bare and not _free_of_controls(value, attributes):
+        if not self._legible and not _free_of_controls(value, attributes):
             return None
         if nests and value.count(b"{") + value.count(b"[") > limits.nesting_depth_max:
             return None
