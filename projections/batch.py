@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from schemas.columns import Columns
-from schemas.envelope import Event
+from schemas.envelope import Event, idempotency_key
 from schemas.fast import Record
 from schemas.position import Position
 
@@ -33,9 +33,9 @@ class Keyed(NamedTuple):
 
 
 def keyed(place: Partition, events: Sequence[Event]) -> Keyed:
-    return Keyed(
-        place, [event.position[2] for event in events], [event.key_bytes for event in events]
-    )
+    # Not by the event's own property: it would cost a further call for each.
+    keys = [idempotency_key(event.source, event.id) for event in events]
+    return Keyed(place, [event.position[2] for event in events], keys)
 
 
 class LazyEvents(Sequence[Event]):

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from projections.tables import Column, Key, Row, Table
 
@@ -87,18 +88,15 @@ def delete_sql(table: Table[Any]) -> str:
     return f"delete from {table.name} t using unnest({arrays}) as k({names}) where {on}"
 
 
-def columns_of(table: Table[Any], rows: Sequence[Row]) -> list[list[Any]]:
-    """The rows as one list for each column, JSON columns encoded."""
-    result = []
-    for column in table.columns:
-        values: list[Any] = [getattr(row, column.name) for row in rows]
-        if column.is_json:
-            values = [None if v is None else _encode_json(v).decode() for v in values]
-        result.append(values)
-    return result
+def columns_of(table: Table[Any], rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """The rows as one sequence for each column, JSON columns encoded."""
+    return [
+        _in_json(values) if column.is_json else values
+        for column, values in zip(table.columns, _transposed_rows(table, rows), strict=True)
+    ]
 
 
-def arrays_of(table: Table[Any], rows: Sequence[Row]) -> list[list[Any]]:
+def arrays_of(table: Table[Any], rows: Sequence[Row]) -> list[Sequence[Any]]:
     """The same as parameters of a statement."""
     return [
         [None if value is None else str(value) for value in values]
@@ -108,18 +106,35 @@ def arrays_of(table: Table[Any], rows: Sequence[Row]) -> list[list[Any]]:
     ]
 
 
+def _transposed_rows(table: Table[Any], rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
+    if not rows:
+        return [()] * len(table.columns)
+    return list(zip(*map(astuple, rows), strict=True))
+
+
+def _in_json(values: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else _encode_json(value).decode() for value in values]
+
+
 def transposed(keys: Sequence[Key], width: int) -> list[list[Any]]:
     return [[key[i] for key in keys] for i in range(width)]
 
 
+@cache
+def _json_columns(table: Table[Any]) -> tuple[tuple[int, Any], ...]:
+    return tuple(
+        (at, msgspec.json.Decoder(column.python_type).decode)
+        for at, column in enumerate(table.columns)
+        if column.is_json
+    )
+
+
 def row_of(table: Table[Any], record: Sequence[Any]) -> Row:
     """The struct of a loaded record."""
-    values = [
-        msgspec.json.decode(value, type=column.python_type)
-        if column.is_json and value is not None
-        else value
-        for column, value in zip(table.columns, record, strict=True)
-    ]
+    values = list(record)
+    for at, decode in _json_columns(table):
+        if values[at] is not None:
+            values[at] = decode(values[at])
     row: Row = table.row(*values)
     return row
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from schemas.attributes import has_controls
 from schemas.codec import RawRecord, Unreadable, decode_batch, decode_carefully
 from schemas.envelope import HEADERS, Event
+from schemas.fast import is_legible
 from schemas.instants import END, milliseconds
 from schemas.registry import TYPES, EventType
 from schemas.topics import partition_of
@@ -154,3 +156,23 @@ def test_any_bytes_have_an_answer(value: bytes) -> None:
     outcome = agree(record(TYPES["bfc.transaction.posted.v1"], b"usr_17", value))
     assert isinstance(outcome, Unreadable)
     assert outcome.errors
+
+
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=4))
+@example(texts=["a\u007fb"])
+@example(texts=["a\u0080b"])
+@example(texts=["a\u009fb"])
+@example(texts=["£ \u00a0é₹ü"])
+def test_a_batch_is_legible_if_no_text_in_it_has_controls_or_escapes(texts: list[str]) -> None:
+    values = [json.dumps(text, ensure_ascii=False).encode() for text in texts]
+    written = any(b"\\" in value for value in values)
+    controls = any(has_controls(text) for text in texts)
+    assert is_legible([*values, None]) is not (written or controls)
+
+
+def test_a_member_that_was_left_out_is_not_shared_between_events() -> None:
+    compiled = TYPES["journey.step.recorded.v1"].compiled
+    data = {"session": "s", "action": "open", "platform": "web"}
+    one, other = compiled.convert(data), compiled.convert(data)
+    assert one.properties == other.properties == {}
+    assert one.properties is not other.properties

@@ -112,3 +112,26 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         rows.load(Want(BY_USER, (f"u{number}",)), [])
     rows.settle()
     assert len(rows.missing([Want(BY_USER, (f"u{n}",)) for n in range(25)])) == 15
+
+
+def test_a_whole_unit_is_found_in_order_with_what_was_written_since() -> None:
+    rows = Rows()
+    rows.load(Want(BY_USER, ("u",)), [entry(3), entry(1)])
+    assert [row.at for row in rows.find(BY_USER, "u")] == [1, 3]
+    rows.put(BY_USER, entry(2))
+    rows.delete(BY_USER, "u", "a", 3)
+    assert [row.at for row in rows.find(BY_USER, "u")] == [1, 2]
+    rows.accept()
+    found = rows.find(BY_USER, "u")
+    assert [row.at for row in found] == [1, 2]
+    found.clear()
+    assert [row.at for row in rows.find(BY_USER, "u")] == [1, 2]
+
+
+def test_a_unit_known_in_part_is_not_found_as_a_whole() -> None:
+    rows = Rows()
+    rows.load(Want(BY_KIND, ("u", "a"), 1, 5), [entry(1)])
+    with pytest.raises(NotLoaded):
+        rows.find(BY_KIND, "u", "a")
+    with pytest.raises(ValueError, match="is loaded by"):
+        rows.find(BY_KIND, "u")
