@@ -128,7 +128,7 @@ class MemoryStore:
             now = await self.checkpoint(commit.projection, move.place)
             if now != Checkpoint(move.start, move.epoch):
                 raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
-        values = encoded(commit.changes.derived)
+        events = encoded(commit.changes.derived)
         for table, changes in commit.changes.rows.items():
             for key, row in changes.items():
                 rows = self._units.setdefault((table, key[: table.unit]), {})
@@ -139,7 +139,7 @@ class MemoryStore:
         self._keep_written_only(commit.changes)
         self.derived += commit.changes.derived
         self._keep_timers(commit)
-        self.outbox.owe(commit.changes.derived, values, self._keep_dead_letters(commit))
+        self.outbox.owe(commit.changes.derived, events, self._keep_dead_letters(commit))
         for move in commit.moves:
             self.checkpoints[commit.projection, move.place] = Checkpoint(move.end, move.epoch)
 

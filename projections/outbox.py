@@ -10,8 +10,8 @@ from typing import NamedTuple
 from projections import dead_letters
 from projections.batch import DeadLetter, Partition
 from projections.rows import Timer
-from schemas.codec import encode
-from schemas.envelope import HEADERS, Draft, derived_id, key_of, topic_of
+from schemas.codec import Encoded, encode_batch
+from schemas.envelope import HEADERS, Draft, derived_id
 
 TIMER_SOURCE = "/streams/scheduler"
 TIMER_TYPE = "app.timer.fired.v1"
@@ -57,9 +57,9 @@ def fired(projection: str, timer: Timer) -> Draft:
     )
 
 
-def owed_event(seq: int, draft: Draft, value: bytes) -> Owed:
-    """A derived event as it is owed to its topic; ``value`` is it encoded."""
-    return Owed(seq, draft.id, topic_of(draft).name, key_of(draft), value, HEADERS)
+def owed_event(seq: int, draft: Draft, encoded: Encoded) -> Owed:
+    """A derived event as it is owed to its topic."""
+    return Owed(seq, draft.id, encoded.topic, encoded.key, encoded.value, HEADERS)
 
 
 def owed_letter(seq: int, letter: DeadLetter) -> Owed:
@@ -87,13 +87,13 @@ class MemoryOutbox:
     def owe(
         self,
         drafts: Sequence[Draft],
-        values: Sequence[bytes],
+        events: Sequence[Encoded],
         letters: Sequence[DeadLetter] = (),
     ) -> None:
         """Owe these to the log: derived events with what they are encoded to, and dead letters."""
-        for draft, value in zip(drafts, values, strict=True):
+        for draft, event in zip(drafts, events, strict=True):
             self._seq += 1
-            self.owed[self._seq] = owed_event(self._seq, draft, value)
+            self.owed[self._seq] = owed_event(self._seq, draft, event)
         for letter in letters:
             self._seq += 1
             self.owed[self._seq] = owed_letter(self._seq, letter)
@@ -125,8 +125,8 @@ class MemoryOutbox:
     async def fire_timers(self, now: datetime, limit: int) -> int:
         due = [key for key, timer in self._timers.items() if timer.due and timer.due <= now]
         for key in due[:limit]:
-            draft = fired(key[0], self._timers.pop(key))
-            self.owe([draft], [encode(draft)])
+            drafts = [fired(key[0], self._timers.pop(key))]
+            self.owe(drafts, encode_batch(drafts))
         return len(due[:limit])
 
     async def next_due(self) -> datetime | None:

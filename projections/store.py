@@ -10,7 +10,7 @@ from uuid import UUID
 from projections.batch import Checkpoint, DeadLetter, Keyed, Move, Partition
 from projections.rows import Changes
 from projections.tables import Row, Want
-from schemas.codec import encode
+from schemas.codec import Encoded, encode_batch
 from schemas.envelope import Draft
 from schemas.errors import InvalidEvent
 from schemas.position import Position
@@ -61,14 +61,14 @@ class Commit:
     resolved: Collection[UUID] = ()
 
 
-def encoded(drafts: Sequence[Draft]) -> list[bytes]:
+def encoded(drafts: Sequence[Draft]) -> list[Encoded]:
     """Derived events as they will stand in the log.
 
     Raises:
         RowsRefused: one is not valid. Its cause must become a dead letter; the line goes on.
     """
     try:
-        return [encode(draft) for draft in drafts]
+        return encode_batch(drafts)
     except InvalidEvent as error:
         raise RowsRefused(f"derives an event that is not valid: {error}") from error
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas import careful, cloudevents, instants
-from schemas.envelope import HEADERS, Draft, Event, document_of, key_of, now
+from schemas.envelope import HEADERS, Draft, Event, key_of, now, topic_of, written
 from schemas.errors import FieldError, InvalidEvent, reason
 from schemas.fast import KEYS, FastDecoder, Record, is_legible, placed, topical
 from schemas.instants import milliseconds
@@ -157,21 +157,45 @@ def _misplaced(
 
 def encode(draft: Draft, *, tenant: str = TENANT) -> bytes:
     """The record value of a draft, structured mode; raises InvalidEvent if it is not valid."""
-    topic = draft.event_type.topic.name
-    document = document_of(draft, tenant)
+    return encode_batch([draft], tenant=tenant)[0].value
+
+
+class Encoded(NamedTuple):
+    """A valid draft as it goes into the log."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def encode_batch(drafts: Sequence[Draft], *, tenant: str = TENANT) -> list[Encoded]:
+    """The records of drafts, structured mode; raises InvalidEvent if one is not valid.
+
+    They are decoded as everybody will decode them, all together: that is cheaper than each alone.
+    """
+    if not drafts:
+        return []
+    parts = [_encoded(draft, tenant) for draft in drafts]
+    # None lies ahead of the newest: whether one lies in the future is not asked here.
+    at = milliseconds(max([draft.time for draft in drafts]))
+    records = [RawRecord(topic, 0, 0, key, value, HEADERS, at) for topic, key, value in parts]
+    for decoded in decode_batch(records, tenant=tenant):
+        if isinstance(decoded, Unreadable):
+            raise InvalidEvent(decoded.errors)
+    return parts
+
+
+def _encoded(draft: Draft, tenant: str) -> Encoded:
+    topic = topic_of(draft).name
     try:
-        value = msgspec.json.encode(document)
+        value = written(draft, tenant)
     except UnicodeEncodeError:
         raise InvalidEvent([FieldError("", "a text has a lone surrogate")]) from None
     try:
         key = key_of(draft)
     except InvalidEvent:
-        key = None  # what is missing for it is found below, with everything else
-    record = RawRecord(topic, 0, 0, key, value, HEADERS, milliseconds(draft.time))
-    decoded = decode_record(record, tenant=tenant)
-    if isinstance(decoded, Unreadable):
-        raise InvalidEvent(decoded.errors)
-    return value
+        key = b""  # what is missing for it is found in decoding, with everything else
+    return Encoded(topic, key, value)
 
 
 def validate_json(

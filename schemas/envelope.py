@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha1
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from schemas.registry import TYPES, EventType
 from schemas.topics import KeyKind, Topic
 from schemas.upcasts import upcast
 
-_NAMESPACE = uuid.UUID("5f0c1b1e-6f0b-5e57-8f2f-3d6d5b6f7c11")
+_NAMESPACE = uuid.UUID("5f0c1b1e-6f0b-5e57-8f2f-3d6d5b6f7c11").bytes
 
 #: A UUID as it is usually written.
 UUID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -102,6 +102,25 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return f"{self.type}.v{self.version}"
 
 
+class _Structured(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """An event in structured mode, in the order in which `document_of` has it."""
+
+    specversion: str | None = None
+    id: str | None = None
+    source: str | None = None
+    type: str | None = None
+    subject: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+    userid: str | None = None
+    tenantid: str | None = None
+    sequence: str | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+    data: Any = None
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """An event before it is in the log: what a producer makes, or a fold derives."""
 
@@ -157,7 +176,15 @@ def derived_id(projection: str, version: int, cause: Event | str, ordinal: int |
     `ordinal` tells apart several events derived by one projection from one cause.
     """
     origin = cause if isinstance(cause, str) else f"{cause.source}\0{cause.id}"
-    return str(uuid.uuid5(_NAMESPACE, f"{projection}\0{version}\0{origin}\0{ordinal}"))
+    name = f"{projection}\0{version}\0{origin}\0{ordinal}"
+    # What `uuid.uuid5` gives as text, in a third of its time.
+    digits = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+#: A UUID's 17th digit with its two highest bits set to 10 (RFC 9562).
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def uuid7() -> str:
@@ -246,6 +273,33 @@ def document_of(draft: Draft, tenant: str | None = None) -> dict[str, Any]:
     return document
 
 
+def written(draft: Draft, tenant: str | None = None) -> bytes:
+    """The draft as the value of a record; raises UnicodeEncodeError for a lone surrogate."""
+    if draft.extensions:
+        return _encode(document_of(draft, tenant))
+    return _encode(
+        _Structured(
+            "1.0",
+            draft.id,
+            draft.source,
+            draft.type,
+            draft.subject,
+            instants.rfc3339(draft.time),
+            "application/json",
+            draft.user_id,
+            draft.tenant_id or tenant,
+            draft.sequence,
+            draft.correlation_id,
+            draft.causation_id,
+            draft.traceparent,
+            wire(draft.data),
+        )
+    )
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def wire(value: Any) -> Any:
     """A value as JSON on the wire: camelCase names, decimal strings, RFC 3339 times.
 
@@ -259,9 +313,12 @@ def wire(value: Any) -> Any:
             name: member if type(member) in _AS_IS else wire(member)
             for name, member in value.items()
         }
+    if kind is list:
+        return [member if type(member) in _AS_IS else wire(member) for member in value]
     write = _WRITERS.get(kind)
     if write is not None:
         return write(value)
+    # Whether it is a model is asked last: their class has to be asked in Python.
     if isinstance(value, Data | msgspec.Struct):
         return {
             name: member if type(member) in _AS_IS else wire(member)

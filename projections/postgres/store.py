@@ -16,7 +16,8 @@ from projections.postgres.pool import Connection, Pool, acquire
 from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
-from schemas.envelope import CONTENT_TYPE, key_of, topic_of
+from schemas.codec import Encoded
+from schemas.envelope import CONTENT_TYPE, Draft
 
 _sql = queries.load("projections.postgres", "store.sql")
 
@@ -103,7 +104,7 @@ async def write(connection: Connection, commits: Sequence[Commit], *, telling: b
     changes = merged([commit.changes for commit in commits])
     await _write_rows(connection, changes)
     await _write_only(connection, changes)
-    await _write_derived(connection, changes)
+    await owe(connection, changes.derived, encoded(changes.derived))
     for commit in commits:
         await _write_timers(connection, commit.projection, commit.changes)
         await write_dead_letters(connection, commit.dead_letters)
@@ -233,16 +234,15 @@ async def _write_timers(connection: Connection, projection: str, changes: Change
         )
 
 
-async def _write_derived(connection: Connection, changes: Changes) -> None:
-    drafts = changes.derived
+async def owe(connection: Connection, drafts: Sequence[Draft], events: Sequence[Encoded]) -> None:
+    """Owe these events to the log, in their order; ``events`` are the drafts encoded."""
     if drafts:
-        values = encoded(drafts)
         await connection.execute(
             _sql["write_derived"],
             [draft.id for draft in drafts],
-            [topic_of(draft).name for draft in drafts],
-            [key_of(draft) for draft in drafts],
-            values,
+            [event.topic for event in events],
+            [event.key for event in events],
+            [event.value for event in events],
             CONTENT_TYPE.encode(),
         )
 
