@@ -45,6 +45,9 @@ IDENTITY = 1
 
 SINGLE, GROUP = "single", "group"
 
+#: The delivery that is no digest.
+IMMEDIATE = "immediate"
+
 
 class Manner(NamedTuple):
     """How a notice is gathered, in which window if it is a digest, and until when it is held."""
@@ -64,7 +67,7 @@ def manner_of(
     if priority == "critical":
         return Manner(SINGLE)
     zone, quiet = preferences.zone, preferences.quiet_hours
-    if choice.delivery == "immediate":
+    if choice.delivery == IMMEDIATE:
         return Manner(GROUP, deliver_at=quiet_until(happened, quiet, zone))
     window = (hour_of if choice.delivery == "hourly" else day_of)(happened, zone)
     due = quiet_until(window.end, quiet, zone) or window.end

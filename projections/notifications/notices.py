@@ -62,6 +62,16 @@ def notice_of(event: Event, preferences: Preferences) -> Notice | None:
     return say(event, preferences) if say else None
 
 
+def category_of(event: Event) -> str | None:
+    """The category of what this event may say; None if it surely says nothing.
+
+    Of reported positions, too, most of which say nothing: that they differ is found in the fold.
+    """
+    if event.type == "bfc.transaction.posted":
+        return "transaction" if _is_news(event.data) else None
+    return _CATEGORIES.get(event.type)
+
+
 def priority_of(notice: Notice, settings: NotificationSettings) -> str:
     return notice.priority or settings.priorities[notice.kind]
 
@@ -98,10 +108,14 @@ def _transfer_failed(event: Event, _: Preferences) -> Notice:
     )
 
 
+def _is_news(data: TransactionPosted) -> bool:
+    # A pending posting is news when it is posted; one of a transfer is told by the transfer.
+    return data.status == "posted" and data.transfer is None
+
+
 def _transaction(event: Event, preferences: Preferences) -> Notice | None:
     data: TransactionPosted = event.data
-    # A pending posting is news when it is posted; one of a transfer is told by the transfer.
-    if data.status != "posted" or data.transfer is not None:
+    if not _is_news(data):
         return None
     debit = data.direction == "debit"
     threshold = preferences.large_debit.get(data.currency)
@@ -251,6 +265,27 @@ _SAY: Mapping[str, Say] = {
     "vyomo.order.rejected": _order_rejected,
     "vyomo.trade.executed": _trade,
     "action.requested": _alert,
+}
+
+#: Of what each of them says.
+_CATEGORIES: Mapping[str, str] = {
+    "bfc.transfer.completed": "transfer",
+    "bfc.transfer.failed": "transfer",
+    "bfc.transaction.posted": "transaction",
+    "bfc.kyc.submitted": "kyc",
+    "bfc.kyc.approved": "kyc",
+    "bfc.kyc.rejected": "kyc",
+    "bfc.kyc.updated": "kyc",
+    "bfc.account.opened": "account",
+    "bfc.account.updated": "account",
+    "bfc.account.closed": "account",
+    "vyomo.account.opened": "account",
+    "vyomo.account.updated": "account",
+    "vyomo.account.closed": "account",
+    "vyomo.order.rejected": "trade",
+    "vyomo.trade.executed": "trade",
+    "vyomo.position.reported": "position",
+    "action.requested": "alert",
 }
 
 #: The event types that may raise a notification by themselves.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from projections.notifications.gathering import days_of, gather, manner_of, slots_of
+from projections.notifications.gathering import IMMEDIATE, days_of, gather, manner_of, slots_of
 from projections.notifications.holdings import apply_split, apply_trade, held_otherwise
 from projections.notifications.notices import (
     NOTICE_TYPES,
     Notice,
+    category_of,
     notice_of,
     position_differs,
     priority_of,
@@ -57,10 +58,17 @@ class Notifications:
 
     def wants(self, event: Event) -> Iterable[Want]:
         if event.type not in self._commands:
-            return _wanted(event)
+            return _wanted_first(event)
         if event.type == "app.timer.fired" and event.data.projection == self.name:
             return wanted_to_hand_over(event)
         return ()
+
+    def foresee(self, rows: Rows, events: Sequence[Event]) -> Iterator[Want]:
+        for event in events:
+            if event.type not in self._commands:
+                category = category_of(event)
+                if category is not None:
+                    yield from _wanted_to_gather(rows, event, category)
 
     def fold(self, rows: Rows, event: Event) -> None:
         command = self._commands.get(event.type)
@@ -110,12 +118,27 @@ def _change_preferences(rows: Rows, event: Event) -> None:
     rows.put(PREFERENCES, version)
 
 
-def _wanted(event: Event) -> Iterator[Want]:
+def _wanted_first(event: Event) -> tuple[Want, ...]:
+    preferences = Want(PREFERENCES, (event.user_id,))
+    if event.type not in _HOLDING_TYPES:
+        return (preferences,)
+    return preferences, Want(HOLDINGS, (event.user_id, event.data.account, event.data.symbol))
+
+
+def _wanted_to_gather(rows: Rows, event: Event, category: str) -> Iterator[Want]:
+    """The notifications that a notice may join, and what of them may be handed over already.
+
+    Most people have neither digests nor quiet hours, and most notices nothing to join: half of
+    these questions need not be asked once the preferences are known.
+    """
     user = event.user_id
-    yield Want(PREFERENCES, (user,))
-    for slot in (*slots_of(event), *days_of(event)):
+    preferences = preferences_of(rows.find(PREFERENCES, user), event)
+    choice = preferences.category(category)
+    if not choice.enabled:
+        return
+    at_once = choice.delivery == IMMEDIATE
+    for slot in slots_of(event) if at_once else days_of(event):
         yield Want(NOTIFICATIONS, (user, slot))
-    for days in days_of(event):
-        yield Want(DELIVERIES, (user, days))
-    if event.type in _HOLDING_TYPES:
-        yield Want(HOLDINGS, (user, event.data.account, event.data.symbol))
+    if not at_once or preferences.quiet_hours is not None:
+        for days in days_of(event):
+            yield Want(DELIVERIES, (user, days))

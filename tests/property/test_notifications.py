@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from projections.memory import MemoryStore, run
 from projections.notifications.projection import Notifications
-from projections.notifications.tables import FURTHER_EVENTS, NOTIFICATIONS, TABLES
+from projections.notifications.tables import FURTHER_EVENTS, NOTIFICATIONS, PREFERENCES, TABLES
+from projections.tables import Row, Want
 from schemas.codec import encode
 from schemas.envelope import Event
 from tests.builders import draft
@@ -31,6 +32,31 @@ async def test_any_batch_split_and_any_order_of_topics_give_the_same(seed: int, 
     assert state(await fold(shuffled(events, chance))) == state(one_by_one)
     assert state(await fold(commands_first(events))) == state(one_by_one)
     agrees_with_the_reference(log, one_by_one)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([5, 40]))
+async def test_what_a_batch_reads_is_loaded_before_it_is_folded(seed: int, size: int) -> None:
+    chance = random.Random(seed)
+    events = (await with_timers(steps(chance, size), chance)).events()
+    store = Asked()
+    for batch in commands_first(events):
+        store.questions.clear()
+        await run(Notifications(), [batch], store)
+        late = [want.table for wants in store.questions[2:] for want in wants]
+        assert PREFERENCES not in late and NOTIFICATIONS not in late
+
+
+class Asked(MemoryStore):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions: list[Sequence[Want]] = []
+
+    async def load(self, wants: Sequence[Want]) -> Mapping[Want, Sequence[Row]]:
+        self.questions.append(wants)
+        return await super().load(wants)
 
 
 async def with_timers(history: Sequence[dict[str, Any]], chance: random.Random) -> Log:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from projections.notifications.projection import Notifications
 from projections.notifications.settings import NotificationSettings
-from projections.notifications.tables import FURTHER_EVENTS, NOTIFICATIONS
+from projections.notifications.tables import (
+    DELIVERIES,
+    FURTHER_EVENTS,
+    NOTIFICATIONS,
+    PREFERENCES,
+)
+from projections.preferences.versions import version_of
+from projections.rows import Rows
+from projections.tables import Want
 from schemas.codec import decode_batch, encode
 from schemas.envelope import Draft, Event
-from tests.builders import at, draft, opened, posted, record_of, trade
+from schemas.instants import EPOCH
+from tests.builders import at, draft, events_of, opened, posted, record_of, trade
 from tests.notification_folds import (
     alert,
+    choosing,
     fold,
     kyc,
     only,
@@ -79,6 +91,18 @@ async def test_each_kind_has_its_category_and_priority(
 )
 async def test_some_things_are_no_news(made: Draft) -> None:
     assert await raised(made) == []
+
+
+def test_only_such_rows_are_foreseen_as_the_preferences_call_for() -> None:
+    first, command = events_of([posted(), choosing("transaction", delivery="hourly")])
+    (quiet,) = events_of([posted(status="pending")])
+    rows = Rows()
+    rows.load(Want(PREFERENCES, (first.user_id,)), [])
+    assert [want.table for want in Notifications().foresee(rows, [first])] == [NOTIFICATIONS] * 2
+    assert not [*Notifications().foresee(rows, [quiet, command])]
+    rows.put(PREFERENCES, msgspec.structs.replace(version_of(command), ingested_at=EPOCH))
+    digest = {want.table for want in Notifications().foresee(rows, [first])}
+    assert digest == {NOTIFICATIONS, DELIVERIES}
 
 
 async def test_priorities_are_configurable_and_checked() -> None:
