@@ -90,7 +90,15 @@ def minor_units(currency: str) -> int:
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """The amount rounded half to even to the currency's minor unit, with exactly its decimals."""
-    return amount.quantize(Decimal((0, (1,), -minor_units(currency))), context=EXACT)
+    return amount.quantize(_UNITS.get(currency) or _unit(currency), context=EXACT)
+
+
+def _unit(currency: str) -> Decimal:
+    return Decimal((0, (1,), -minor_units(currency)))
+
+
+#: One minor unit of each currency.
+_UNITS = {currency: _unit(currency) for currency in CURRENCIES}
 
 
 def plain(number: Decimal) -> str:

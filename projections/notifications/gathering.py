@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from projections.preferences.versions import PRIORITIES, Preferences
 from projections.rows import Rows
 from schemas.envelope import Event, derived_id
 from schemas.instants import milliseconds
-from schemas.numbers import EXACT, money
+from schemas.numbers import EXACT, ZERO, money
 
 #: How long after a group's first event another one may have happened and still join it.
 GROUP_SPAN = timedelta(seconds=5)
@@ -219,7 +218,7 @@ def _with_one_more(parts: Sequence[Part], notice: Notice) -> list[Part]:
     before = next((part for part in parts if part.kind == notice.kind), None)
     totals = dict(before.totals) if before else {}
     if notice.amount is not None:
-        sum_so_far = totals.get(notice.currency, Decimal(0))
+        sum_so_far = totals.get(notice.currency, ZERO)
         totals[notice.currency] = EXACT.add(sum_so_far, notice.amount)
     part = Part(notice.kind, (before.count if before else 0) + 1, totals)
     if before is None:
@@ -229,10 +228,13 @@ def _with_one_more(parts: Sequence[Part], notice: Notice) -> list[Part]:
 
 def _totals(parts: Sequence[Part]) -> list[Total]:
     """One total per currency over all parts, rounded once."""
-    sums: dict[str, Decimal] = {}
-    for part in parts:
-        for currency, amount in part.totals.items():
-            sums[currency] = EXACT.add(sums.get(currency, Decimal(0)), amount)
+    if len(parts) == 1:
+        sums = parts[0].totals
+    else:
+        sums = {}
+        for part in parts:
+            for currency, amount in part.totals.items():
+                sums[currency] = EXACT.add(sums.get(currency, ZERO), amount)
     return [Total(money(amount, currency), currency) for currency, amount in sorted(sums.items())]
 
 
@@ -245,5 +247,4 @@ def _slot_to_find(event: Event, manner: Manner) -> int:
     return -1 - event.position.offset
 
 
-def _rank(priority: str) -> int:
-    return PRIORITIES.index(priority)
+_rank = {priority: rank for rank, priority in enumerate(PRIORITIES)}.__getitem__

@@ -6,6 +6,7 @@ in `wording`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from urllib.parse import quote
@@ -309,4 +310,8 @@ def _clipped(text: str, length: int) -> str:
 
 
 def _path(text: str) -> str:
-    return quote(text, safe="")
+    return text if _is_unreserved(text) else quote(text, safe="")
+
+
+#: What `quote` leaves as it is: most ids.
+_is_unreserved = re.compile("[A-Za-z0-9_.~-]*").fullmatch

@@ -110,6 +110,7 @@ def _draft(
 
 def _data_of(row: Notification) -> dict[str, Any]:
     """The notification as `notification.raised` carries it."""
+    opened = rfc3339(row.opened_at)
     data: dict[str, Any] = {
         "notification": str(row.notification),
         "category": row.category,
@@ -125,8 +126,8 @@ def _data_of(row: Notification) -> dict[str, Any]:
             if is_decimal(total.amount)
         ],
         "events": row.events,
-        "openedAt": rfc3339(row.opened_at),
-        "updatedAt": rfc3339(row.updated_at),
+        "openedAt": opened,
+        "updatedAt": opened if row.updated_at is row.opened_at else rfc3339(row.updated_at),
         "channels": row.channels,
     }
     if row.deliver_at is not None:
