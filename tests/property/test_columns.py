@@ -46,7 +46,7 @@ def assert_same(columns: Columns, records: Sequence[RawRecord]) -> None:
     columns.table.validate(full=True)
     rows = columns.table.to_pylist()
     assert len(rows) == len(events)
-    assert columns.keys() == [event.key_bytes for event in events if isinstance(event, Event)]
+    assert list(columns.keys()) == [event.key_bytes for event in events if isinstance(event, Event)]
     for row, event in zip(rows, events, strict=True):
         assert isinstance(event, Event), event
         assert event.type == columns.event_type.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.codec import TENANT, RawRecord, decode_batch
-from schemas.columns import Columns, decode_columns, is_columnar
+from schemas.columns import SAMPLES, Columns, decode_columns, is_columnar
 from schemas.envelope import HEADERS, Draft, Event, document_of
 from schemas.instants import milliseconds
 from schemas.registry import TYPES
@@ -120,6 +121,20 @@ def test_what_may_differ_without_harm() -> None:
         with_text('"tenantid":"bfc",', ""),
     ):
         assert columns_of([record, record]) is not None
+
+
+def test_members_that_few_events_have_are_found_and_checked() -> None:
+    rare = SAMPLES + 1
+    records = [GOOD._replace(offset=offset) for offset in range(4 * SAMPLES)]
+    for members, expected in (({"subject": "s"}, "s"), ({"extension": "x"}, None)):
+        records[rare] = with_members(**members)._replace(offset=rare)
+        columns = columns_of(records)
+        assert (columns and columns.table["subject"][rare].as_py()) == expected
+
+
+def test_records_of_any_kind_are_read() -> None:
+    record = SimpleNamespace(**GOOD._asdict())
+    assert decode_columns([record], partitions=PARTITIONS, tenant=TENANT) is not None
 
 
 def test_columnar_types() -> None:
