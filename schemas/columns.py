@@ -241,9 +241,9 @@ def _parsed(
 
 def _layout_of(documents: Sequence[dict[str, Any]], topic: str) -> Layout:
     """The layout of the slice, by some of its events; the others' types are compared later."""
-    types = {document.get("type") for document in documents}
-    demand(len(types) == 1 and all(isinstance(each.get("data"), dict) for each in documents))
-    (name,) = types
+    name = documents[0].get("type")
+    demand(all(each.get("type") == name for each in documents))
+    demand(all(isinstance(each.get("data"), dict) for each in documents))
     event_type = TYPES.get(name) if isinstance(name, str) else None
     layout = None if event_type is None else _layout(event_type)
     if layout is None or layout.event_type.topic.name != topic:
