@@ -31,6 +31,11 @@ FLUSH_BYTES_MAX = 32 * 1024 * 1024
 #: second and table is what the store merges with ease, and a reader hardly waits.
 FLUSH_INTERVAL_SECONDS = 0.25
 
+#: A flush may take this part of the time until the next one starts, so that a store that is busy
+#: gets fewer and larger blocks; but a reader does not wait for longer than the seconds.
+FLUSH_SHARE = 1 / 4
+FLUSH_INTERVAL_SECONDS_MAX = 1.0
+
 #: What may wait while a flush is under way; beyond it whoever adds waits.
 PENDING_ROWS_MAX = 2 * FLUSH_ROWS_MAX
 PENDING_BYTES_MAX = 2 * FLUSH_BYTES_MAX
@@ -150,7 +155,8 @@ class Flusher:
         parts = self._cut()
         if not parts:
             return
-        self._next_start = self._clock() + FLUSH_INTERVAL_SECONDS
+        began = self._clock()
+        self._next_start = began + FLUSH_INTERVAL_SECONDS
         self._busy = True
         try:
             while parts:
@@ -167,6 +173,8 @@ class Flusher:
         finally:
             self._in_hand = ()
             self._busy = False
+            if self._next_start:  # nobody waits for all to be drained
+                self._next_start = began + flush_interval(self._clock() - began)
             self._notify()
 
     async def _send(self, parts: Sequence[Part]) -> None:
@@ -272,3 +280,9 @@ def joined(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 def _counts(gathered: Gathered, tables: Collection[AppendTable]) -> dict[str, int]:
     return {table.name: len(gathered.rows[table]) for table in tables}
+
+
+def flush_interval(seconds: float) -> float:
+    """Between the starts of two flushes, of which the first took so long."""
+    wanted = seconds / FLUSH_SHARE
+    return min(max(wanted, FLUSH_INTERVAL_SECONDS), FLUSH_INTERVAL_SECONDS_MAX)

@@ -123,7 +123,7 @@ class GroupCommit:
 
 
 def merged(several: Sequence[Changes]) -> Changes:
-    """What they write together, but for timers, whose names are a projection's own."""
+    """What commits of one projection write together."""
     if len(several) == 1:
         return several[0]
     whole = Changes()
@@ -139,6 +139,7 @@ def merged(several: Sequence[Changes]) -> Changes:
         for table, parts in changes.columns.items():
             whole.columns.setdefault(table, []).extend(parts)
         whole.derived.extend(changes.derived)
+        whole.timers.update(changes.timers)
     return whole
 
 

@@ -60,7 +60,7 @@ class NextStore(PostgresStore):
 
     async def commit(self, commit: Commit) -> None:
         async with acquire(self._pool) as connection, connection.transaction():
-            await write(connection, [commit], telling=False)
+            await write(connection, [commit], self._habits, telling=False)
 
     async def version(self, projection: str, version: int) -> int:
         return version

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -15,6 +16,14 @@ _encode_json = msgspec.json.Encoder(decimal_format="string").encode
 
 #: Types whose arrays travel as texts; the driver takes ten times as long to encode a decimal.
 _AS_TEXT = ("jsonb", "numeric")
+
+#: SQL, and the values of its parameters.
+Statement = tuple[str, list[Any]]
+
+#: Combinations of statements whose text is remembered.
+COMBINED_MAX = 500
+
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 @cache
@@ -86,6 +95,27 @@ def delete_sql(table: Table[Any]) -> str:
     names = ", ".join(_quoted(name) for name in table.key)
     on = " and ".join(f"t.{_quoted(name)} = k.{_quoted(name)}" for name in table.key)
     return f"delete from {table.name} t using unnest({arrays}) as k({names}) where {on}"
+
+
+def combined(parts: Sequence[Statement]) -> Statement:
+    """One statement that does what all of these do, each to rows of its own: one round trip."""
+    if len(parts) == 1:
+        return parts[0]
+    sql = _combined_sql(tuple((sql, len(values)) for sql, values in parts))
+    return sql, [value for _, values in parts for value in values]
+
+
+@lru_cache(maxsize=COMBINED_MAX)
+def _combined_sql(parts: tuple[tuple[str, int], ...]) -> str:
+    named, first = [], 0
+    for number, (sql, width) in enumerate(parts):
+        named.append(f"s{number} as (\n{_counted_from(first, sql)}\n)")
+        first += width
+    return f"with {', '.join(named)} select"
+
+
+def _counted_from(first: int, sql: str) -> str:
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + first}", sql)
 
 
 def columns_of(table: Table[Any], rows: Sequence[Row]) -> list[Sequence[Any]]:

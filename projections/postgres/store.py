@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from projections.batch import Checkpoint, DeadLetter, Move, Partition
 from projections.postgres import arrow, handover, queries, statements
 from projections.postgres.group import GroupCommit, merged
 from projections.postgres.pool import Connection, Pool, acquire
+from projections.postgres.statements import Statement
 from projections.rows import Changes
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
@@ -36,6 +37,7 @@ class PostgresStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._group = GroupCommit(self._commit)
+        self._habits = Habits()
 
     async def take(
         self, projection: str, places: Sequence[Partition]
@@ -84,10 +86,31 @@ class PostgresStore:
 
     async def _commit(self, commits: Sequence[Commit]) -> None:
         async with acquire(self._pool) as connection, connection.transaction():
-            await write(connection, commits, telling=True)
+            await write(connection, commits, self._habits, telling=True)
 
 
-async def write(connection: Connection, commits: Sequence[Commit], *, telling: bool) -> None:
+class Habits:
+    """The statements that each projection has needed so far.
+
+    A commit carries out all of them, some on no rows: so there is one combination of them for a
+    projection, and the server plans it once. It locks no more than that projection's tables.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+
+    def whole(self, projection: str, needed: Sequence[Statement]) -> list[Statement]:
+        """These and those that it needed before."""
+        known, given = self._known[projection], dict(needed)
+        for sql, values in needed:
+            if sql not in known:
+                known[sql] = [[] if isinstance(value, list | tuple) else value for value in values]
+        return [(sql, given.get(sql, nothing)) for sql, nothing in known.items()]
+
+
+async def write(
+    connection: Connection, commits: Sequence[Commit], habits: Habits, *, telling: bool
+) -> None:
     """In a transaction, all that these commits change.
 
     With ``telling``, those who wait for the positions and whoever publishes are woken when it
@@ -97,19 +120,89 @@ async def write(connection: Connection, commits: Sequence[Commit], *, telling: b
         Fenced: a checkpoint is elsewhere or has another owner.
         RowsRefused: a derived event is not valid.
     """
-    owing = any(c.changes.derived or c.changes.timers or c.dead_letters for c in commits)
+    owes = any(c.changes.derived or c.changes.timers or c.dead_letters for c in commits)
     progress = [text for c in commits for text in _notices(c.projection, c.moves)]
     # The first statement of a commit, so that owners take turns.
-    await _move_checkpoints(connection, commits, progress if telling else [], telling and owing)
-    changes = merged([commit.changes for commit in commits])
-    await _write_rows(connection, changes)
-    await _write_only(connection, changes)
-    await owe(connection, changes.derived, encoded(changes.derived))
+    await _move_checkpoints(connection, commits, progress if telling else [], telling and owes)
+    by_projection: dict[str, list[Changes]] = defaultdict(list)
     for commit in commits:
-        await _write_timers(connection, commit.projection, commit.changes)
+        by_projection[commit.projection].append(commit.changes)
+    needed: list[Statement] = []
+    for projection in sorted(by_projection):
+        changes = merged(by_projection[projection])
+        needed += habits.whole(projection, list(_statements(projection, changes)))
+        await _append(connection, changes)
+    if needed:
+        sql, values = statements.combined(needed)
+        await connection.execute(sql, *values)
+    for commit in commits:
         await write_dead_letters(connection, commit.dead_letters)
         if commit.resolved:
             await connection.execute(_sql["resolve"], commit.projection, list(commit.resolved))
+
+
+def _statements(projection: str, changes: Changes) -> Iterator[Statement]:
+    for table, rows in changes.rows.items():
+        # Keys sorted: transactions that touch the same rows meet in one order.
+        keys: list[Key] = sorted(rows)
+        written = [row for key in keys if (row := rows[key]) is not None]
+        deleted = [key for key in keys if rows[key] is None]
+        if deleted:
+            arrays = statements.transposed(deleted, len(table.key))
+            yield statements.delete_sql(table), arrays
+        if written:
+            yield statements.upsert_sql(table), statements.arrays_of(table, written)
+    for table, sums in changes.sums.items():
+        ordered = [sums[key] for key in sorted(sums)]
+        yield statements.add_sql(table), statements.arrays_of(table, ordered)
+    if changes.derived:
+        yield _owing(changes.derived, encoded(changes.derived))
+    yield from _timers(projection, changes)
+
+
+def _timers(projection: str, changes: Changes) -> Iterator[Statement]:
+    timers = [changes.timers[key] for key in sorted(changes.timers)]
+    ended = [timer for timer in timers if timer.due is None]
+    begun = [timer for timer in timers if timer.due is not None]
+    if ended:
+        users, names = [timer.user_id for timer in ended], [timer.timer for timer in ended]
+        yield _sql["cancel_timers"], [projection, users, names]
+    if begun:
+        columns = [
+            [timer.user_id for timer in begun],
+            [timer.timer for timer in begun],
+            [timer.due for timer in begun],
+            [json.dumps(timer.payload) for timer in begun],
+        ]
+        yield _sql["set_timers"], [projection, *columns]
+
+
+async def owe(connection: Connection, drafts: Sequence[Draft], events: Sequence[Encoded]) -> None:
+    """Owe these events to the log, in their order; ``events`` are the drafts encoded."""
+    if drafts:
+        sql, values = _owing(drafts, events)
+        await connection.execute(sql, *values)
+
+
+def _owing(drafts: Sequence[Draft], events: Sequence[Encoded]) -> Statement:
+    columns = [
+        [draft.id for draft in drafts],
+        [event.topic for event in events],
+        [event.key for event in events],
+        [event.value for event in events],
+    ]
+    return _sql["write_derived"], [*columns, CONTENT_TYPE.encode()]
+
+
+async def _append(connection: Connection, changes: Changes) -> None:
+    for table, rows in changes.appended.items():
+        names = [column.name for column in table.columns]
+        columns = statements.columns_of(table, rows)
+        await connection.copy_records_to_table(
+            table.name, columns=names, records=zip(*columns, strict=True)
+        )
+    for table, parts in changes.columns.items():
+        await arrow.copy(connection, table, parts)
 
 
 async def _move_checkpoints(
@@ -182,69 +275,6 @@ async def _supersede(connection: Connection, letter: DeadLetter, headers: Sequen
     first = None if identity is None else dead_letters.place_of(identity)
     if first is not None:
         await connection.execute(_sql["supersede"], letter.projection, *first[1])
-
-
-async def _write_rows(connection: Connection, changes: Changes) -> None:
-    for table, rows in changes.rows.items():
-        # Keys sorted: transactions that touch the same rows meet in one order.
-        keys: list[Key] = sorted(rows)
-        written = [row for key in keys if (row := rows[key]) is not None]
-        deleted = [key for key in keys if rows[key] is None]
-        if deleted:
-            arrays = statements.transposed(deleted, len(table.key))
-            await connection.execute(statements.delete_sql(table), *arrays)
-        if written:
-            columns = statements.arrays_of(table, written)
-            await connection.execute(statements.upsert_sql(table), *columns)
-
-
-async def _write_only(connection: Connection, changes: Changes) -> None:
-    for table, sums in changes.sums.items():
-        columns = statements.arrays_of(table, [sums[key] for key in sorted(sums)])
-        await connection.execute(statements.add_sql(table), *columns)
-    for table, rows in changes.appended.items():
-        names = [column.name for column in table.columns]
-        columns = statements.columns_of(table, rows)
-        await connection.copy_records_to_table(
-            table.name, columns=names, records=zip(*columns, strict=True)
-        )
-    for table, parts in changes.columns.items():
-        await arrow.copy(connection, table, parts)
-
-
-async def _write_timers(connection: Connection, projection: str, changes: Changes) -> None:
-    timers = [changes.timers[key] for key in sorted(changes.timers)]
-    ended = [timer for timer in timers if timer.due is None]
-    begun = [timer for timer in timers if timer.due is not None]
-    if ended:
-        await connection.execute(
-            _sql["cancel_timers"],
-            projection,
-            [timer.user_id for timer in ended],
-            [timer.timer for timer in ended],
-        )
-    if begun:
-        await connection.execute(
-            _sql["set_timers"],
-            projection,
-            [timer.user_id for timer in begun],
-            [timer.timer for timer in begun],
-            [timer.due for timer in begun],
-            [json.dumps(timer.payload) for timer in begun],
-        )
-
-
-async def owe(connection: Connection, drafts: Sequence[Draft], events: Sequence[Encoded]) -> None:
-    """Owe these events to the log, in their order; ``events`` are the drafts encoded."""
-    if drafts:
-        await connection.execute(
-            _sql["write_derived"],
-            [draft.id for draft in drafts],
-            [event.topic for event in events],
-            [event.key for event in events],
-            [event.value for event in events],
-            CONTENT_TYPE.encode(),
-        )
 
 
 def _distribute(
