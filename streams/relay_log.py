@@ -42,6 +42,9 @@ ROUND_SECONDS_MAX = TRANSACTION_TIMEOUT_MS / 1000
 #: is told to end does so though the broker hangs.
 LOOK_SECONDS = 1.0
 
+#: Seconds until a broker that answered that it is still busy is asked again.
+AGAIN_SECONDS = 0.1
+
 #: Records of one page of reading: what is held in memory, and one transaction of the database.
 PAGE_RECORDS_MAX = 5_000
 
@@ -180,6 +183,10 @@ def _looked_at(step: asyncio.Future[Any]) -> None:
         step.exception()
 
 
+#: What a broker says that is still busy, or that has just started.
+_PASSING = (KafkaCode._TIMED_OUT, KafkaCode.COORDINATOR_LOAD_IN_PROGRESS)
+
+
 def _patiently(step: Callable[[float], Any], seconds: float, unwanted: Event) -> None:
     """Call a step that takes how long to wait until it is done; a new call goes on with the old."""
     deadline = time.monotonic() + seconds
@@ -187,9 +194,12 @@ def _patiently(step: Callable[[float], Any], seconds: float, unwanted: Event) ->
         try:
             step(LOOK_SECONDS)
         except KafkaException as error:
-            waits = error.args[0].code() == KafkaCode._TIMED_OUT and error.args[0].retriable()
+            code = error.args[0].code()
+            waits = code in _PASSING and error.args[0].retriable()
             if not waits or unwanted.is_set() or time.monotonic() > deadline:
                 raise
+            if code != KafkaCode._TIMED_OUT:  # which has waited by itself
+                unwanted.wait(AGAIN_SECONDS)
         else:
             return
 

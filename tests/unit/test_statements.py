@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from projections.postgres import statements
+from projections.postgres.store import Habits
 from projections.tables import Row, Table
 
 
@@ -36,3 +37,53 @@ def test_a_record_is_a_row_with_its_json_decoded() -> None:
     loaded = statements.row_of(HELD, ("u", 1, Decimal("1.50"), '{"a":"0.10"}'))
     assert loaded == Held("u", 1, Decimal("1.50"), {"a": "0.10"})
     assert statements.row_of(HELD, ("v", 2, None, None)) == ROWS[1]
+
+
+def test_statements_that_are_combined_keep_their_own_parameters() -> None:
+    parts = [("delete from a where k = $1", [[1]]), ("insert into b values ($2, $1, $2)", [2, 3])]
+    sql, values = statements.combined([*parts, parts[0]])
+    assert values == [[1], 2, 3, [1]]
+    assert "".join(sql.split()) == "".join(
+        [
+            "with",
+            "s0",
+            "as",
+            "(delete",
+            "from",
+            "a",
+            "where",
+            "k",
+            "=",
+            "$1),",
+            "s1",
+            "as",
+            "(insert",
+            "into",
+            "b",
+            "values",
+            "($3,",
+            "$2,",
+            "$3)),",
+            "s2",
+            "as",
+            "(delete",
+            "from",
+            "a",
+            "where",
+            "k",
+            "=",
+            "$4)",
+            "select",
+        ]
+    )
+    assert statements.combined(parts[:1]) == parts[0]
+
+
+def test_a_projection_goes_on_with_the_statements_that_it_needed_before() -> None:
+    """On no rows, and nobody else does."""
+    habits = Habits()
+    first, second = ("one $1, $2", ["name", [1, 2]]), ("two $1", [(3,)])
+    assert habits.whole("a", [first]) == [first]
+    assert habits.whole("a", [second]) == [("one $1, $2", ["name", []]), second]
+    assert habits.whole("a", []) == [("one $1, $2", ["name", []]), ("two $1", [[]])]
+    assert habits.whole("b", [second]) == [second]
