@@ -211,6 +211,9 @@ class BatchConsumer(driver.Consumer):
     async def _seek_to_checkpoints(self) -> Mapping[Any, int]:
         self._generation_of_takes += 1
         self._handed = {}
+        # Faust drops what waits in its queues at a rebalance, and nobody would release it: what was
+        # handed over before is counted no more, or its partitions had no room for ever.
+        self._backlog = Backlog()
         places = [Partition(tp.topic, tp.partition) for tp in self.assignment()]
         try:
             await self.assignment_of_worker.check_log()

@@ -13,6 +13,7 @@ import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
 from projections.batch import Partition
+from schemas.codec import RawRecord
 from streams import backlog as backlogs
 from streams import transport
 from streams.app import create_app
@@ -91,6 +92,9 @@ class Owner:
         self.kept = mine
         return dict.fromkeys(places, 0)
 
+    def claims(self, topic: str) -> int:
+        return 1
+
     def fail(self, error: BaseException) -> None:
         raise error
 
@@ -155,3 +159,20 @@ async def test_a_fetch_that_met_a_rebalance_takes_nothing_and_is_done_again(
     await consumer._getmany({PLACE}, 0.0)
     assert seeking.sought == [(PLACE, 0), (PLACE, 0)]
     assert consumer.handed(PLACE) == 0
+
+
+async def test_what_faust_drops_at_a_rebalance_takes_no_room_for_ever(
+    seeking: Seeking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It clears its queues then: what waits there is released by nobody, or late."""
+    monkeypatch.setattr(backlogs, "OUTSTANDING_RECORDS_MAX", 10)
+    consumer = seeking.consumer
+    await consumer.seek_to_committed()
+    records = [RawRecord(*PLACE, number, b"", b"", (), 0) for number in range(10)]
+    ((message,),) = consumer._as_messages({PLACE: records}, {PLACE: 10}, {}).values()
+    assert not consumer.has_room(PLACE)
+    await consumer.seek_to_committed()
+    assert consumer.has_room(PLACE)
+    consumer._as_messages({PLACE: records}, {PLACE: 10}, {})
+    message.value.round.fetched[0].release()
+    assert not consumer.has_room(PLACE)
