@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import cache, partial
 from hashlib import blake2b
 from typing import Any
 
@@ -95,28 +96,19 @@ def _matches(header: str | None, etag: str) -> bool:
 def _reflected(call: Call, sources: Sources) -> PositionToken:
     """The positions of all these projections that bear on the caller's own lines."""
     least: dict[tuple[str, int], int] = {}
-    own = _Own(call)
+    own = cache(partial(_own_partition, call))
     for name, topics in sources.items():
         for place, end in call.parts.progress.positions(name).positions.items():
             topic, partition = place
-            if (topics is None or topic in topics) and own[topic] in (None, partition):
+            if (topics is None or topic in topics) and own(topic) in (None, partition):
                 least[place] = min(end, least.get(place, end))
     return PositionToken(least)
 
 
-class _Own(dict[str, int | None]):
-    """Topic -> the partition of it that bears on the caller, None for all of them."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def __missing__(self, topic: str) -> int | None:
-        self[topic] = own = self._partition(topic)
-        return own
-
-    def _partition(self, topic: str) -> int | None:
-        known = TOPICS.get(topic)
-        if known is None or known.key is not KeyKind.USER:
-            return None
-        count = self._call.parts.hub.partition_counts.get(topic)
-        return None if count is None else placed(self._call.user_id.encode(), count)
+def _own_partition(call: Call, topic: str) -> int | None:
+    """The partition of a topic that bears on the caller; None for all of them."""
+    known = TOPICS.get(topic)
+    if known is None or known.key is not KeyKind.USER:
+        return None
+    count = call.parts.hub.partition_counts.get(topic)
+    return None if count is None else placed(call.user_id.encode(), count)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.attributes import KNOWN
+from schemas.attributes import extensions_of
 from schemas.codec import RawRecord, Unreadable, decode_batch, validate_json
 from schemas.envelope import HEADERS, Draft, Event, key_of
 from schemas.errors import FieldError, InvalidEvent
@@ -21,9 +21,6 @@ from schemas.instants import EPOCH
 from schemas.registry import TYPES
 
 STRUCTURED = "application/cloudevents+json"
-
-#: What is none of these in an event's document is an extension.
-_MEMBERS = KNOWN | {"data"}
 
 #: Timers and crossings carry what a fold wrote for itself.
 _INTERNAL = frozenset({"app.timer.fired", "rule.crossed"})
@@ -88,9 +85,6 @@ def _outline(event: Given, now_ms: int) -> _Outline | None:
 
 
 def _draft(document: dict[str, Any], seen: Event) -> Draft:
-    extensions = {
-        name: document[name] for name in document.keys() - _MEMBERS if document[name] is not None
-    }
     return Draft(
         type=document["type"],
         source=seen.source,
@@ -104,7 +98,7 @@ def _draft(document: dict[str, Any], seen: Event) -> Draft:
         correlation_id=seen.correlation_id,
         causation_id=seen.causation_id,
         traceparent=seen.traceparent,
-        extensions=extensions,
+        extensions=extensions_of(document),
     )
 
 

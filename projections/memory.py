@@ -10,7 +10,7 @@ from projections.batch import Batch, Checkpoint, DeadLetter, Keyed, Partition, k
 from projections.outbox import MemoryOutbox
 from projections.projection import Projection
 from projections.projector import Outcome, Projector
-from projections.rows import Changes, Timer, added
+from projections.rows import Changes, Timer, add_up
 from projections.store import Commit, Fenced, encoded
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft, Event
@@ -131,7 +131,7 @@ class MemoryStore:
         events = encoded(commit.changes.derived)
         for table, changes in commit.changes.rows.items():
             for key, row in changes.items():
-                rows = self._units.setdefault((table, key[: table.unit]), {})
+                rows = self._unit(table, key)
                 if row is None:
                     rows.pop(key, None)
                 else:
@@ -146,18 +146,20 @@ class MemoryStore:
     def _keep_written_only(self, changes: Changes) -> None:
         for table, sums in changes.sums.items():
             for key, row in sums.items():
-                rows = self._units.setdefault((table, key[: table.unit]), {})
-                rows[key] = added(table, rows[key], row) if key in rows else row
+                add_up(table, self._unit(table, key), row)
         for table, appended in changes.appended.items():
-            for row in appended:
-                key = table.key_of(row)
-                self._units.setdefault((table, key[: table.unit]), {})[key] = row
+            self._append(table, appended)
         for table, columns in changes.columns.items():
             for values in columns:
-                for members in values.to_pylist():
-                    row = table.row(**members)
-                    key = table.key_of(row)
-                    self._units.setdefault((table, key[: table.unit]), {})[key] = row
+                self._append(table, [table.row(**members) for members in values.to_pylist()])
+
+    def _append(self, table: Table[Any], rows: Sequence[Row]) -> None:
+        for row in rows:
+            key = table.key_of(row)
+            self._unit(table, key)[key] = row
+
+    def _unit(self, table: Table[Any], key: Key) -> dict[Key, Row]:
+        return self._units.setdefault((table, key[: table.unit]), {})
 
     def _keep_timers(self, commit: Commit) -> None:
         for (user_id, name), timer in commit.changes.timers.items():

@@ -173,25 +173,27 @@ class Projector:
 
     async def _fold(self, batches: Sequence[Batch]) -> Outcome:
         outcome = Outcome()
-        wanted = self.projection.types
-        rest = [batch for batch in batches if not self._is_columnar(batch)]
-        mine = [event for batch in rest for event in batch.events if event.type in wanted]
-        await self._load(
-            self._rows.missing(
-                itertools.chain.from_iterable(self.projection.wants(event) for event in mine)
-            )
-        )
-        if self._foreseeing is not None:
-            await self._load(self._rows.missing(self._foreseeing.foresee(self._rows, mine)))
+        await self._load_for([batch for batch in batches if not self._is_columnar(batch)])
         # One set for all batches of the commit: what one of them refuses or settles, the next
         # must know, and the store does not know it yet.
         refused = await self._refused_before(batches)
         for batch in batches:
-            if self._is_columnar(batch) and self._fold_columns(batch):
-                outcome.fates[Fate.APPLIED] += len(batch.events)
-                continue
+            if self._is_columnar(batch):
+                if self._fold_columns(batch):
+                    outcome.fates[Fate.APPLIED] += len(batch.events)
+                    continue
+                await self._load_for([batch])
             await self._fold_each(batch, refused, outcome)
         return outcome
+
+    async def _load_for(self, batches: Sequence[Batch]) -> None:
+        """Have in memory what the events of these batches want, by as few questions as possible."""
+        projection, wanted = self.projection, self.projection.types
+        mine = [event for batch in batches for event in batch.events if event.type in wanted]
+        wants = itertools.chain.from_iterable(projection.wants(event) for event in mine)
+        await self._load(self._rows.missing(wants))
+        if self._foreseeing is not None:
+            await self._load(self._rows.missing(self._foreseeing.foresee(self._rows, mine)))
 
     async def _fold_each(self, batch: Batch, refused: set[UUID], outcome: Outcome) -> None:
         wanted, fates = self.projection.types, outcome.fates

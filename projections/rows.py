@@ -115,10 +115,14 @@ class _Unit:
         return order[start:end]
 
 
-def added(table: Table[Any], one: Row, other: Row) -> Row:
-    """The row with both rows' sums."""
-    sums = {name: _sum(getattr(one, name), getattr(other, name)) for name in table.sums}
-    return msgspec.structs.replace(one, **sums)
+def add_up(table: Table[Any], rows: dict[Key, Row], row: Row) -> None:
+    """Add a row's sums to those of the row with its key, be it there or not."""
+    key = table.key_of(row)
+    before = rows.get(key)
+    if before is not None:
+        sums = {name: _sum(getattr(before, name), getattr(row, name)) for name in table.sums}
+        row = msgspec.structs.replace(before, **sums)
+    rows[key] = row
 
 
 def _sum(one: Any, other: Any) -> Any:
@@ -281,9 +285,7 @@ class Rows:
             else:
                 changed.update(staged)
         for table, row in self._staged_sums:
-            sums = changes.sums.setdefault(table, {})
-            key = table.key_of(row)
-            sums[key] = added(table, sums[key], row) if key in sums else row
+            add_up(table, changes.sums.setdefault(table, {}), row)
         for table, row in self._staged_appended:
             changes.appended.setdefault(table, []).append(row)
         for table, columns in self._staged_columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -90,5 +91,16 @@ class Attributes(BaseModel):
     traceparent: Name | None = None
 
 
-#: The attributes that are read here; all others are extensions.
-KNOWN: frozenset[str] = frozenset(Attributes.model_fields)
+#: What an event's document has that is no extension.
+_MEMBERS = frozenset(Attributes.model_fields) | {"data"}
+
+
+def extensions_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an event's document that are not read here, in their order, but for nulls."""
+    if document.keys() <= _MEMBERS:
+        return {}
+    return {
+        name: member
+        for name, member in document.items()
+        if name not in _MEMBERS and member is not None
+    }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas import careful, cloudevents, instants
+from schemas.attributes import extensions_of
 from schemas.envelope import HEADERS, Draft, Event, key_of, now, topic_of, written
 from schemas.errors import FieldError, InvalidEvent, reason
 from schemas.fast import KEYS, FastDecoder, Record, is_legible, placed, topical
@@ -216,11 +217,6 @@ def validate_json(
         raise InvalidEvent(checked)
     document = found.value or {}
     known = checked.attributes
-    extensions = {
-        name: member
-        for name, member in document.items()
-        if name not in type(known).model_fields and name != "data" and member is not None
-    }
     return Draft(
         type=known.type,
         source=known.source,
@@ -234,5 +230,5 @@ def validate_json(
         correlation_id=known.correlationid,
         causation_id=known.causationid,
         traceparent=known.traceparent,
-        extensions=extensions,
+        extensions=extensions_of(document),
     )

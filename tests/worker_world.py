@@ -50,12 +50,7 @@ class World:
 
     @property
     def env(self) -> dict[str, str]:
-        addresses = {
-            "kafka": self.stack.kafka,
-            "postgres": self.stack.postgres,
-            "clickhouse": self.stack.clickhouse,
-        }
-        return environment_of(self.folder, addresses, partitions_embedded)
+        return environment_of(self.folder, self.stack.addresses, partitions_embedded)
 
     def start(self, *options: str) -> Child:
         self.worker = Child(Worker(self.folder, self.env, arguments=options), self.folder / "logs")

@@ -75,8 +75,7 @@ def _run(
 
     prepare(folder)
     settings = read_settings({"STREAMS_LOCAL_FOLDER": str(folder)})
-    addresses = {"kafka": stack.kafka, "postgres": stack.postgres, "clickhouse": stack.clickhouse}
-    env = environment_of(folder, addresses, settings.partitions)
+    env = environment_of(folder, stack.addresses, settings.partitions)
     typer.echo("starting worker and gateway")
     with serving(folder, env, port):
         key = tokens.secret(folder)

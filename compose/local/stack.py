@@ -54,6 +54,8 @@ class Stack:
     """`postgresql://…`"""
     clickhouse: str
     """`http://127.0.0.1:port`"""
+    addresses: Mapping[str, str]
+    """These three by their names."""
     pids: dict[str, int]
     """The server processes by name (`kafka`, `postgres`, `clickhouse`)."""
 
@@ -76,9 +78,10 @@ class Stack:
         self._take(_answer(self._supervisor, self.folder))
 
     def _take(self, report: Any) -> None:
-        self.kafka = report["addresses"]["kafka"]
-        self.postgres = report["addresses"]["postgres"]
-        self.clickhouse = report["addresses"]["clickhouse"]
+        self.addresses = report["addresses"]
+        self.kafka = self.addresses["kafka"]
+        self.postgres = self.addresses["postgres"]
+        self.clickhouse = self.addresses["clickhouse"]
         self.pids = report["pids"]
 
 

@@ -26,7 +26,7 @@ REQUEST_SECONDS_MAX = 5.0
 
 #: How a reader is busy: so many answers with records, one after the other, this often. From then on
 #: a broker gathers records for some milliseconds, or until there are so many bytes, before it
-#: answers: each request names every partition, which costs a millisecond however little it brings.
+#: answers: each request names every partition, which costs the same however little it brings.
 BUSY_ROUNDS = 20
 BUSY_SECONDS = BUSY_ROUNDS * 0.012
 GATHER_MS = 8

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from projections.rows import Changes, added
+from projections.rows import Changes, add_up
 from projections.store import Commit, Fenced, RowsRefused
 
 #: Rows and events that a commit may have to go with others; a larger one goes by itself at once,
@@ -30,7 +30,7 @@ class _Waiting:
     rows: int
     done: asyncio.Future[None]
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: Exception | None) -> None:
         if self.done.done():  # given up
             return
         if error is None:
@@ -83,32 +83,25 @@ class GroupCommit:
         self._start()
 
     async def _write_group(self) -> None:
-        group = self._group = self._next()
+        self._group = self._next()
+        await self._write_all(self._group)
+
+    async def _write_all(self, group: Sequence[_Waiting]) -> None:
+        error: Exception | None = None
         try:
             await self._write([each.commit for each in group])
-        except (Fenced, RowsRefused) as error:
-            if len(group) == 1:
-                group[0].end(error)
+        except (Fenced, RowsRefused) as refusal:
+            if len(group) > 1:
+                # Nothing is written; whose it is shows when each goes by itself.
+                for each in group:
+                    if not each.done.done():
+                        await self._write_all([each])
                 return
-            # Nothing is written; whose it is shows when each goes by itself.
-            for each in group:
-                await self._write_alone(each)
-        except Exception as error:  # noqa: BLE001 - everyone who waits must know
-            for each in group:
-                each.end(error)
-        else:
-            for each in group:
-                each.end()
-
-    async def _write_alone(self, waiting: _Waiting) -> None:
-        if waiting.done.done():
-            return
-        try:
-            await self._write([waiting.commit])
-        except Exception as error:  # noqa: BLE001 - it is the waiting one's
-            waiting.end(error)
-        else:
-            waiting.end()
+            error = refusal
+        except Exception as failure:  # noqa: BLE001 - everyone who waits must know
+            error = failure
+        for each in group:
+            each.end(error)
 
     def _next(self) -> list[_Waiting]:
         """Those who have waited longest, as many as fit."""
@@ -131,9 +124,8 @@ def merged(several: Sequence[Changes]) -> Changes:
         for table, rows in changes.rows.items():
             whole.rows.setdefault(table, {}).update(rows)
         for table, sums in changes.sums.items():
-            mine = whole.sums.setdefault(table, {})
-            for key, row in sums.items():
-                mine[key] = added(table, mine[key], row) if key in mine else row
+            for row in sums.values():
+                add_up(table, whole.sums.setdefault(table, {}), row)
         for table, appended in changes.appended.items():
             whole.appended.setdefault(table, []).extend(appended)
         for table, parts in changes.columns.items():

@@ -55,34 +55,32 @@ def load_sql(table: Table[Any], depth: int, has_low: bool, has_high: bool) -> st
 def upsert_sql(table: Table[Any]) -> str:
     """Insert or replace rows given as one array for each column."""
     columns = table.columns
-    arrays = ", ".join(f"${i}::{_array_type(column)}[]" for i, column in enumerate(columns, 1))
-    names = ", ".join(_quoted(column.name) for column in columns)
-    values = ", ".join(f"u.{_quoted(column.name)}" + _cast(column) for column in columns)
     changed = [_quoted(column.name) for column in columns if column.name not in table.key]
     action = (
         "do update set " + ", ".join(f"{name} = excluded.{name}" for name in changed)
         if changed
         else "do nothing"
     )
-    key = ", ".join(_quoted(name) for name in table.key)
-    return (
-        f"insert into {table.name} ({names}) select {values} from unnest({arrays}) as u({names})"
-        f" on conflict ({key}) {action}"
-    )
+    return f"{_insert_sql(table)} {action}"
 
 
 @cache
 def add_sql(table: Table[Any]) -> str:
     """Insert rows, or add their sums to those that are there; one array for each column."""
+    sums = ", ".join(f"{s} = t.{s} + excluded.{s}" for s in map(_quoted, table.sums))
+    return f"{_insert_sql(table)} do update set {sums}"
+
+
+def _insert_sql(table: Table[Any]) -> str:
+    """Rows given as one array for each column, up to what is done where the key is there."""
     columns = table.columns
     arrays = ", ".join(f"${i}::{_array_type(column)}[]" for i, column in enumerate(columns, 1))
     names = ", ".join(_quoted(column.name) for column in columns)
     values = ", ".join(f"u.{_quoted(column.name)}" + _cast(column) for column in columns)
     key = ", ".join(_quoted(name) for name in table.key)
-    sums = ", ".join(f"{s} = t.{s} + excluded.{s}" for s in map(_quoted, table.sums))
     return (
         f"insert into {table.name} as t ({names}) select {values}"
-        f" from unnest({arrays}) as u({names}) on conflict ({key}) do update set {sums}"
+        f" from unnest({arrays}) as u({names}) on conflict ({key})"
     )
 
 

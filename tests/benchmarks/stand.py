@@ -42,12 +42,7 @@ class Stand:
     @property
     def env(self) -> dict[str, str]:
         """The settings of our own processes on this stack (main database, our topics)."""
-        addresses = {
-            "kafka": self.stack.kafka,
-            "postgres": self.stack.postgres,
-            "clickhouse": self.stack.clickhouse,
-        }
-        return environment_of(self.folder, addresses, partitions_embedded)
+        return environment_of(self.folder, self.stack.addresses, partitions_embedded)
 
     def start(self, server: Server) -> Child:
         """Start a process and wait until it is ready; it ends with the stand at the latest.

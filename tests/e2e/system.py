@@ -118,12 +118,7 @@ def whole_system(folder: Path, *, kafka: bool = False) -> Iterator[System]:
     port = choose_ports({"gateway": 0}, {})["gateway"]
     with local_stack(folder, kafka=kafka) as stack:
         prepare(folder)
-        addresses = {
-            "kafka": stack.kafka,
-            "postgres": stack.postgres,
-            "clickhouse": stack.clickhouse,
-        }
-        env = environment_of(folder, addresses, partitions_embedded)
+        env = environment_of(folder, stack.addresses, partitions_embedded)
         with serving(folder, env, port) as children:
             assert isinstance(children[0].server, Worker)
             yield System(folder, stack, children, f"http://127.0.0.1:{port}")

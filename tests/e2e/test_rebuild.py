@@ -48,8 +48,7 @@ REBUILD_SECONDS_MAX = 240.0
 
 def environment(system: System) -> dict[str, str]:
     stack = system.stack
-    addresses = {"kafka": stack.kafka, "postgres": stack.postgres, "clickhouse": stack.clickhouse}
-    own = environment_of(system.folder, addresses, partitions_embedded)
+    own = environment_of(system.folder, stack.addresses, partitions_embedded)
     return {**os.environ, **own, "PYTHONPATH": str(ROOT)}
 
 

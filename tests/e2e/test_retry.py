@@ -61,12 +61,7 @@ class Clinic:
     def operator(self, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         """`streams dead-letters …` as somebody types it."""
         stack = self.system.stack
-        addresses = {
-            "kafka": stack.kafka,
-            "postgres": stack.postgres,
-            "clickhouse": stack.clickhouse,
-        }
-        env = environment_of(self.system.folder, addresses, partitions_embedded)
+        env = environment_of(self.system.folder, stack.addresses, partitions_embedded)
         return subprocess.run(
             [sys.executable, "-P", "-m", "compose.cli", "dead-letters", *arguments],
             env={**env, "PATH": "/usr/bin:/bin"},

@@ -50,12 +50,7 @@ class Place:
     children: list[Child]
 
     def worker(self) -> Running:
-        addresses = {
-            "kafka": self.stack.kafka,
-            "postgres": self.stack.postgres,
-            "clickhouse": self.stack.clickhouse,
-        }
-        env = environment_of(self.folder, addresses, partitions_embedded)
+        env = environment_of(self.folder, self.stack.addresses, partitions_embedded)
         name = f"worker-{len(self.children)}"
         server = Worker(self.folder, env, name, arguments=("--port", "0"))
         child = Child(server, self.folder / "logs")

@@ -111,12 +111,17 @@ def _spaced(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1).encode()
 
 
+def _drawn(data: st.DataObject) -> tuple[EventType, list[dict[str, Any]], bytes]:
+    """A type, plain documents of it for one partition, and their key."""
+    event_type = data.draw(EVENT_TYPES)
+    made = data.draw(plain_documents(event_type))
+    return event_type, made, key_of_document(event_type, made[0])
+
+
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_no_altered_event_gets_through(data: st.DataObject) -> None:
-    event_type = data.draw(EVENT_TYPES)
-    made = data.draw(plain_documents(event_type))
-    key = key_of_document(event_type, made[0])
+    event_type, made, key = _drawn(data)
     document = data.draw(st.sampled_from(made))
     where: dict[str, Any] = data.draw(st.sampled_from([document, document["data"]]))
     name = data.draw(st.sampled_from([*where, "unknown", "data_base64", "subject", "valueDate"]))
@@ -131,9 +136,7 @@ def test_no_altered_event_gets_through(data: st.DataObject) -> None:
 @given(data=st.data())
 @settings(max_examples=400, deadline=None)
 def test_no_altered_text_gets_through(data: st.DataObject) -> None:
-    event_type = data.draw(EVENT_TYPES)
-    made = data.draw(plain_documents(event_type))
-    key = key_of_document(event_type, made[0])
+    event_type, made, key = _drawn(data)
     values = [msgspec.json.encode(each) for each in made]
     for _ in range(data.draw(st.integers(1, 2))):
         number = data.draw(st.integers(0, len(values) - 1))
@@ -148,9 +151,7 @@ def test_no_altered_text_gets_through(data: st.DataObject) -> None:
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_events_cut_elsewhere_do_not_get_through(data: st.DataObject) -> None:
-    event_type = data.draw(EVENT_TYPES)
-    made = data.draw(plain_documents(event_type))
-    key = key_of_document(event_type, made[0])
+    event_type, made, key = _drawn(data)
     text = b"".join(msgspec.json.encode(each) for each in made)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=len(made))))
     values = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

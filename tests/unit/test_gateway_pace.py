@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka.consumer.fetcher import Fetcher
+
 from gateway.tail.kafka import BUSY_ROUNDS, GATHER_BYTES, GATHER_MS, Pace
 
 IDLE = (1, 20)
@@ -25,6 +27,12 @@ class Reader:
             self.now += seconds
             self._pace.note(found)
         return self.fetcher._fetch_min_bytes, self.fetcher._fetch_max_wait_ms
+
+
+def test_what_the_pace_sets_is_what_a_fetch_asks_with() -> None:
+    """Setting a name that aiokafka does not know would do nothing, and nobody would notice."""
+    asks = Fetcher._get_actions_per_node.__code__.co_names
+    assert {"_fetch_min_bytes", "_fetch_max_wait_ms"} <= set(asks)
 
 
 def test_what_comes_now_and_then_is_not_waited_with() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncpg
 import faust
 
-from tests.benchmarks.peer.contestants.faust_records import Posted, row_of
+from tests.benchmarks.peer.contestants.faust_records import Posted, app_of, row_of
 from tests.benchmarks.peer.contestants.given import given, mark_first
 
 _MOVE = """
@@ -28,15 +28,7 @@ do update set total = t.total + excluded.total, entries = t.entries + 1
 """
 
 task = given()
-app = faust.App(
-    task.group,
-    broker=f"kafka://{task.kafka}",
-    store="memory://",
-    datadir=task.folder,
-    topic_partitions=task.partitions,
-    key_serializer="raw",
-)
-postings = app.topic(task.topic, value_type=Posted, partitions=task.partitions)
+app, postings = app_of(task)
 
 
 @app.agent(postings)

@@ -1,13 +1,15 @@
-"""The event as a Faust record."""
+"""What both programs with stock Faust share: the app, and the event as a record."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import faust
 
 from tests.benchmarks.peer.contestants.batch import Transaction
+from tests.benchmarks.peer.contestants.given import Given
 
 
 class Data(faust.Record, coerce=True):
@@ -46,3 +48,16 @@ def row_of(posted: Posted) -> Transaction:
         data.merchant,
         data.balanceAfter,
     )
+
+
+def app_of(task: Given) -> tuple[faust.App, Any]:
+    """The app and the topic of postings."""
+    app = faust.App(
+        task.group,
+        broker=f"kafka://{task.kafka}",
+        store="memory://",
+        datadir=task.folder,
+        topic_partitions=task.partitions,
+        key_serializer="raw",
+    )
+    return app, app.topic(task.topic, value_type=Posted, partitions=task.partitions)

@@ -6,7 +6,7 @@ import asyncpg
 import faust
 
 from tests.benchmarks.peer.contestants.batch import Batch
-from tests.benchmarks.peer.contestants.faust_records import Posted, row_of
+from tests.benchmarks.peer.contestants.faust_records import Posted, app_of, row_of
 from tests.benchmarks.peer.contestants.given import given, mark_first
 from tests.benchmarks.peer.contestants.writing_async import locked, write
 
@@ -15,15 +15,7 @@ TAKE_EVENTS_MAX = 1_000
 TAKE_SECONDS_MAX = 0.1
 
 task = given()
-app = faust.App(
-    task.group,
-    broker=f"kafka://{task.kafka}",
-    store="memory://",
-    datadir=task.folder,
-    topic_partitions=task.partitions,
-    key_serializer="raw",
-)
-postings = app.topic(task.topic, value_type=Posted, partitions=task.partitions)
+app, postings = app_of(task)
 
 
 @app.agent(postings)
