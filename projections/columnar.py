@@ -1,11 +1,14 @@
-"""What column-wise folds are made of: last values and exact sums of groups."""
+"""What column-wise folds are made of, and rows that are written by columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from projections.tables import Row, Table
 
 
 class Inexact(Exception):
@@ -38,3 +41,39 @@ def _check_digits(values: pa.ChunkedArray, count: int) -> None:
     digits = values.type.precision - values.type.scale
     if largest * count >= 10 ** (digits - 1):
         raise Inexact
+
+
+def rows_of(table: Table[Any], rows: pa.Table) -> list[Row]:
+    """The rows of an Arrow table that has the table's columns."""
+    return [table.row(**members) for members in rows.to_pylist()]
+
+
+def merged(table: Table[Any], parts: Sequence[pa.Table]) -> pa.Table:
+    """What is put or added by parts, one after the other: each key once, in the order of the keys.
+
+    Raises:
+        Inexact: the sum of a decimal column might not fit.
+    """
+    rows = parts[0]
+    if len(parts) > 1:
+        try:
+            rows = pa.concat_tables(parts, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise Inexact from error
+        rows = _summed(table, rows) if table.sums else _last(table, rows)
+    return rows.sort_by([(name, "ascending") for name in table.key])
+
+
+def _summed(table: Table[Any], rows: pa.Table) -> pa.Table:
+    for name in table.sums:
+        if pa.types.is_decimal(rows[name].type):
+            _check_digits(rows[name], rows.num_rows)
+    groups = rows.group_by(list(table.key), use_threads=False)
+    sums = groups.aggregate([(name, "sum") for name in table.sums])
+    return sums.rename_columns([*table.key, *table.sums])
+
+
+def _last(table: Table[Any], rows: pa.Table) -> pa.Table:
+    numbered = rows.append_column("", pa.array(range(rows.num_rows)))
+    groups = numbered.group_by(list(table.key), use_threads=False)
+    return rows.take(groups.aggregate([("", "max")])["_max"])

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from projections.batch import Batch, Checkpoint, DeadLetter, Keyed, Partition, keyed
+from projections.columnar import rows_of
 from projections.outbox import MemoryOutbox
 from projections.projection import Projection
 from projections.projector import Outcome, Projector
@@ -129,6 +130,7 @@ class MemoryStore:
             if now != Checkpoint(move.start, move.epoch):
                 raise Fenced(f"{commit.projection} lost {move.place}: it is at {now}")
         events = encoded(commit.changes.derived)
+        commit.changes.unfold()
         for table, changes in commit.changes.rows.items():
             for key, row in changes.items():
                 rows = self._unit(table, key)
@@ -151,7 +153,7 @@ class MemoryStore:
             self._append(table, appended)
         for table, columns in changes.columns.items():
             for values in columns:
-                self._append(table, [table.row(**members) for members in values.to_pylist()])
+                self._append(table, rows_of(table, values))
 
     def _append(self, table: Table[Any], rows: Sequence[Row]) -> None:
         for row in rows:

@@ -68,10 +68,10 @@ class FoldsColumns(Protocol):
         """The event types, without version, that it folds so."""
 
     def fold_columns(self, rows: Rows, columns: Columns) -> None:
-        """Apply the events of one partition, in log order, by ``put``, ``add``, ``append_columns``.
+        """Apply the events of one partition, in log order, by ``rows.write``, without reading rows.
 
-        It reads no rows. If it raises anything, nothing of it counts, and each event is folded by
-        itself: that one which can't be applied then becomes a dead letter.
+        If it raises anything, nothing of it counts, and each event is folded by itself: that one
+        which can't be applied then becomes a dead letter.
         """
 
 

@@ -183,6 +183,7 @@ class Projector:
                     outcome.fates[Fate.APPLIED] += len(batch.events)
                     continue
                 await self._load_for([batch])
+            self._rows.unfold()
             await self._fold_each(batch, refused, outcome)
         return outcome
 

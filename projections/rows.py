@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec.structs
 
+from projections.columnar import rows_of
 from projections.tables import Key, Row, Table, Want
 from schemas.envelope import Draft
 from schemas.numbers import EXACT
@@ -64,8 +65,23 @@ class Changes:
     sums: dict[Table[Any], dict[Key, Row]] = field(default_factory=dict)
     #: New rows of tables that are appended.
     appended: dict[Table[Any], list[Row]] = field(default_factory=dict)
-    #: The same as Arrow tables, with a column for each one of the table.
+    #: Rows as Arrow tables, with a column for each one of the table: put, added or appended as the
+    #: table is, one part after the other. What is put or added comes here or above, never both.
     columns: dict[Table[Any], list[Any]] = field(default_factory=dict)
+
+    def is_mixed(self) -> bool:
+        """Whether a table has come in both forms."""
+        return any(table in self.rows or table in self.sums for table in self.columns)
+
+    def unfold(self) -> None:
+        """Have row by row what is put or added by columns; it comes after what is so already."""
+        for table in [table for table in self.columns if not table.appended]:
+            for part in self.columns.pop(table):
+                for row in rows_of(table, part):
+                    if table.sums:
+                        add_up(table, self.sums.setdefault(table, {}), row)
+                    else:
+                        self.rows.setdefault(table, {})[table.key_of(row)] = row
 
 
 class _Unit:
@@ -216,8 +232,11 @@ class Rows:
         """Write a row whose key nobody has written before."""
         self._staged_appended.append((table, row))
 
-    def append_columns(self, table: Table[Any], columns: Any) -> None:
-        """The same for an Arrow table of rows, with the table's columns in their order."""
+    def write(self, table: Table[Any], columns: Any) -> None:
+        """Put, add or append, as the table is, all rows of an Arrow table.
+
+        It has the table's columns in their order, and each key once.
+        """
         self._staged_columns.append((table, columns))
 
     def emit(self, draft: Draft) -> None:
@@ -290,11 +309,24 @@ class Rows:
             changes.appended.setdefault(table, []).append(row)
         for table, columns in self._staged_columns:
             changes.columns.setdefault(table, []).append(columns)
+            self._forget(table, columns)
+        if changes.is_mixed():
+            self.unfold()
         if self._staged_derived:
             changes.derived.extend(self._staged_derived)
         if self._staged_timers:
             changes.timers.update(self._staged_timers)
         self.discard()
+
+    def unfold(self) -> None:
+        """Have row by row what this batch writes by columns, for events that come one by one."""
+        if self.changes.columns:
+            put = [t for t in self.changes.columns if not (t.appended or t.sums)]
+            self.changes.unfold()
+            for table in put:
+                for key, row in self.changes.rows[table].items():
+                    if row is not None:
+                        self._unit(table, key).add(key, row)
 
     def discard(self) -> None:
         """Forget what the event in hand did."""
@@ -328,6 +360,14 @@ class Rows:
         self.changes = Changes()
 
     # ---------------------------------------------------------------------------------------
+
+    def _forget(self, table: Table[Any], columns: Any) -> None:
+        """Rows that were loaded before these were written are no longer what is there."""
+        units = self._units if table.cached else self._units_of_batch
+        if units and not (table.appended or table.sums):
+            names = [columns[name].to_pylist() for name in table.key[: table.unit]]
+            for prefix in dict.fromkeys(zip(*names, strict=True)):
+                units.pop((table, prefix), None)
 
     def _unit(self, table: Table[Any], key: Key) -> _Unit:
         units = self._units if table.cached else self._units_of_batch

@@ -1,4 +1,4 @@
-"""Rows that came as Arrow tables, copied as CSV, which both sides read and write in C."""
+"""Rows that came as Arrow tables, copied in PostgreSQL's binary form."""
 
 from __future__ import annotations
 
@@ -6,23 +6,46 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import pgpq
 import pyarrow as pa
-import pyarrow.csv as csv
 
 from projections.postgres.pool import Connection
 from projections.tables import Table
 
-#: Texts are quoted and what is null is not, so that an empty text stays one.
-_OPTIONS = csv.WriteOptions(include_header=False, quoting_style="needed")
+#: The Arrow types whose binary form is that of these columns; of numbers it is any decimal's.
+_TYPES = {
+    "text": pa.string(),
+    "bigint": pa.int64(),
+    "boolean": pa.bool_(),
+    "timestamptz": pa.timestamp("us", "UTC"),
+    "date": pa.date32(),
+}
 
 
-async def copy(connection: Connection, table: Table[Any], parts: Sequence[pa.Table]) -> None:
-    """Append the rows; each part has the table's columns in their order."""
+async def append(connection: Connection, table: Table[Any], parts: Sequence[pa.Table]) -> None:
+    """Copy the rows; each part has the table's columns in their order."""
     names = [column.name for column in table.columns]
-    body = io.BytesIO()
     for part in parts:
         if part.column_names != names:
             raise ValueError(f"{table.name} has the columns {names}, not {part.column_names}")
-        csv.write_csv(part, body, _OPTIONS)
+        await copy(connection, table.name, _typed(table, part))
+
+
+async def copy(connection: Connection, name: str, rows: pa.Table) -> None:
+    """Copy rows whose columns have the names and the types of the table's."""
+    encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
+    body = io.BytesIO()
+    body.write(encoder.write_header())
+    for batch in rows.to_batches():
+        body.write(encoder.write_batch(batch))
+    body.write(encoder.finish())
     body.seek(0)
-    await connection.copy_to_table(table.name, columns=names, source=body, format="csv")
+    await connection.copy_to_table(name, columns=rows.column_names, source=body, format="binary")
+
+
+def _typed(table: Table[Any], rows: pa.Table) -> pa.Table:
+    fields = [
+        field if column.sql_type == "numeric" else field.with_type(_TYPES[column.sql_type])
+        for field, column in zip(rows.schema, table.columns, strict=True)
+    ]
+    return rows.cast(pa.schema(fields))

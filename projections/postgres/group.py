@@ -121,6 +121,8 @@ def merged(several: Sequence[Changes]) -> Changes:
         return several[0]
     whole = Changes()
     for changes in several:
+        if changes.rows.keys() & whole.columns.keys():
+            whole.unfold()
         for table, rows in changes.rows.items():
             whole.rows.setdefault(table, {}).update(rows)
         for table, sums in changes.sums.items():
@@ -132,6 +134,8 @@ def merged(several: Sequence[Changes]) -> Changes:
             whole.columns.setdefault(table, []).extend(parts)
         whole.derived.extend(changes.derived)
         whole.timers.update(changes.timers)
+        if whole.is_mixed():
+            whole.unfold()
     return whole
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import sys
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from uuid import UUID
@@ -15,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from projections.batch import DeadLetter, Keyed
-from projections.postgres import queries, statements
+from projections.postgres import arrow, queries, statements
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.postgres.store import wake_relay, write_dead_letters
 from schemas.columns import KEY_BYTES, Keys
@@ -25,15 +21,6 @@ _sql = queries.load("projections.postgres", "index.sql")
 
 #: First positions that are copied at least; fewer are inserted in one statement.
 COPIED_MIN = 200
-
-#: PostgreSQL's binary form of rows to copy: a header, for each row the number of its columns and
-#: for each column its size in bytes and its value, and an end.
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_ROW = struct.Struct("!hi16sihiiiq")
-_END = b"\xff\xff"
-#: Where the key and the offset begin in such a row.
-_KEY_AT, _OFFSET_AT = 6, 40
-
 
 #: A row of ``first_positions``: key, number of the topic, partition, offset.
 First = tuple[bytes, int, int, int]
@@ -97,11 +84,11 @@ class PostgresIndex:
         count = sum(len(part.keys) for part in parts)
         if not self._all_new or count < COPIED_MIN:
             return False
-        body = _sorted_rows([(self._topics[part.place.topic], part) for part in parts])
-        if body is None:
+        rows = _sorted_rows([(self._topics[part.place.topic], part) for part in parts])
+        if rows is None:
             return False
         async with acquire(self._pool) as connection:
-            self._all_new = await _copy(connection, body)
+            self._all_new = await _copy(connection, rows)
         return self._all_new
 
     def _rows(self, part: Keyed) -> Iterable[First]:
@@ -127,57 +114,42 @@ class PostgresIndex:
         return elsewhere
 
 
-async def _copy(connection: Connection, body: bytes) -> bool:
+async def _copy(connection: Connection, rows: pa.Table) -> bool:
     """Keep rows that are all new, at half the cost of a look for conflicts; else keep nothing."""
     if await connection.fetchval(_sql["has_earlier"]):
         return False
-    source = io.BytesIO(body)
     try:
         async with connection.transaction():
-            await connection.copy_to_table("first_positions", source=source, format="binary")
+            await arrow.copy(connection, "first_positions", rows)
     except asyncpg.UniqueViolationError:
         return False
     return True
 
 
-def _sorted_rows(parts: Sequence[tuple[int, Keyed]]) -> bytes | None:
-    """What to copy, in the order of the keys; None if one of them is there twice.
-
-    All rows are as long, so each byte of a column is one stride through all of them: no loop in
-    Python sees a row.
-    """
-    rows = pa.concat_arrays([_fixed(_rows_of(no, part), _ROW.size) for no, part in parts])
-    keys = pa.concat_arrays([_fixed(_joined(part.keys), KEY_BYTES) for _, part in parts])
+def _sorted_rows(parts: Sequence[tuple[int, Keyed]]) -> pa.Table | None:
+    """What to copy, in the order of the keys; None if one of them is there twice."""
+    keys = pa.concat_arrays([_fixed(part.keys) for _, part in parts])
     order = pc.array_sort_indices(keys)
     ordered = keys.take(order)
     if pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py():
         return None
-    _, data = rows.take(order).buffers()
-    return b"".join((_HEADER, memoryview(data)[: len(rows) * _ROW.size], _END))
+    counts = [(len(part.keys), topic, part.place.partition) for topic, part in parts]
+    rows = {
+        "topic": _each([(count, topic) for count, topic, _ in counts], pa.int16()),
+        "partition": _each([(count, number) for count, _, number in counts], pa.int32()),
+        "offset": pa.concat_arrays([pa.array(part.offsets, pa.int64()) for _, part in parts]),
+    }
+    return pa.table({"key": ordered, **{name: each.take(order) for name, each in rows.items()}})
 
 
-def _rows_of(topic: int, part: Keyed) -> bytearray:
-    blank = _ROW.pack(4, KEY_BYTES, b"", 2, topic, 4, part.place.partition, 8, 0)
-    rows = bytearray(blank * len(part.keys))
-    offsets = array("q", part.offsets)
-    if sys.byteorder == "little":
-        offsets.byteswap()
-    for at, size, text in (
-        (_KEY_AT, KEY_BYTES, _joined(part.keys)),
-        (_OFFSET_AT, 8, bytes(offsets)),
-    ):
-        for byte in range(size):
-            rows[at + byte :: _ROW.size] = text[byte::size]
-    return rows
+def _each(values: Sequence[tuple[int, int]], kind: pa.DataType) -> pa.Array:
+    return pa.concat_arrays([pa.repeat(pa.scalar(value, kind), count) for count, value in values])
 
 
-def _joined(keys: Sequence[bytes]) -> bytes:
-    return keys.joined if isinstance(keys, Keys) else b"".join(keys)
-
-
-def _fixed(text: bytes | bytearray, size: int) -> pa.Array:
+def _fixed(keys: Sequence[bytes]) -> pa.Array:
+    text = keys.joined if isinstance(keys, Keys) else b"".join(keys)
     buffers = [None, pa.py_buffer(text)]
-    return pa.Array.from_buffers(pa.binary(size), len(text) // size, buffers)
+    return pa.Array.from_buffers(pa.binary(KEY_BYTES), len(keys), buffers)
 
 
 def _arrays(rows: Sequence[First]) -> list[list[object]]:

@@ -8,14 +8,16 @@ from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from msgspec.structs import astuple
 
-from projections.tables import Column, Key, Row, Table
+from projections.postgres import array_text
+from projections.tables import Column, Key, Row, Table, Want
 
 _encode_json = msgspec.json.Encoder(decimal_format="string").encode
 
-#: Types whose arrays travel as texts; the driver takes ten times as long to encode a decimal.
-_AS_TEXT = ("jsonb", "numeric")
+#: Types whose arrays travel as one text each.
+_AS_TEXT = ("text", "jsonb", "numeric")
 
 #: SQL, and the values of its parameters.
 Statement = tuple[str, list[Any]]
@@ -34,13 +36,13 @@ def load_sql(table: Table[Any], depth: int, has_low: bool, has_high: bool) -> st
     is a plain comparison, so that the primary key's index is read only between the bounds.
     """
     keys = table.key[:depth]
-    arrays = [f"${i}::{table.column(name).sql_type}[]" for i, name in enumerate(keys, 1)]
+    arrays = [_array(table.column(name), i) for i, name in enumerate(keys, 1)]
     names = [f"k{i}" for i in range(depth)]
     on = [f"t.{name} = w.{alias}" for name, alias in zip(keys, names, strict=True)]
     for bound, given, operator in (("low", has_low, ">="), ("high", has_high, "<=")):
         if given:
-            column = table.column(table.key[depth])
-            arrays.append(f"${len(arrays) + 1}::{column.sql_type}[]")
+            column = _bounded(table, depth)
+            arrays.append(_array(column, len(arrays) + 1))
             names.append(bound)
             on.append(f"t.{_quoted(column.name)} {operator} w.{bound}")
     columns = ", ".join(f"t.{_quoted(column.name)}" for column in table.columns)
@@ -52,8 +54,8 @@ def load_sql(table: Table[Any], depth: int, has_low: bool, has_high: bool) -> st
 
 
 @cache
-def upsert_sql(table: Table[Any]) -> str:
-    """Insert or replace rows given as one array for each column."""
+def upsert_sql(table: Table[Any], *, texts: bool = False) -> str:
+    """Insert or replace rows given as one array for each column; `texts`: all as one text each."""
     columns = table.columns
     changed = [_quoted(column.name) for column in columns if column.name not in table.key]
     action = (
@@ -61,35 +63,31 @@ def upsert_sql(table: Table[Any]) -> str:
         if changed
         else "do nothing"
     )
-    return f"{_insert_sql(table)} {action}"
+    return f"{_insert_sql(table, texts)} {action}"
 
 
 @cache
-def add_sql(table: Table[Any]) -> str:
-    """Insert rows, or add their sums to those that are there; one array for each column."""
+def add_sql(table: Table[Any], *, texts: bool = False) -> str:
+    """Insert rows, or add their sums to those that are there; parameters as for an upsert."""
     sums = ", ".join(f"{s} = t.{s} + excluded.{s}" for s in map(_quoted, table.sums))
-    return f"{_insert_sql(table)} do update set {sums}"
+    return f"{_insert_sql(table, texts)} do update set {sums}"
 
 
-def _insert_sql(table: Table[Any]) -> str:
+def _insert_sql(table: Table[Any], texts: bool) -> str:
     """Rows given as one array for each column, up to what is done where the key is there."""
-    columns = table.columns
-    arrays = ", ".join(f"${i}::{_array_type(column)}[]" for i, column in enumerate(columns, 1))
-    names = ", ".join(_quoted(column.name) for column in columns)
-    values = ", ".join(f"u.{_quoted(column.name)}" + _cast(column) for column in columns)
+    arrays = ", ".join(_array(column, i, texts) for i, column in enumerate(table.columns, 1))
+    names = ", ".join(_quoted(column.name) for column in table.columns)
     key = ", ".join(_quoted(name) for name in table.key)
     return (
-        f"insert into {table.name} as t ({names}) select {values}"
-        f" from unnest({arrays}) as u({names}) on conflict ({key})"
+        f"insert into {table.name} as t ({names}) select * from unnest({arrays})"
+        f" on conflict ({key})"
     )
 
 
 @cache
 def delete_sql(table: Table[Any]) -> str:
     """Delete rows whose keys are given as one array for each key column."""
-    arrays = ", ".join(
-        f"${i}::{table.column(name).sql_type}[]" for i, name in enumerate(table.key, 1)
-    )
+    arrays = ", ".join(_array(table.column(name), i) for i, name in enumerate(table.key, 1))
     names = ", ".join(_quoted(name) for name in table.key)
     on = " and ".join(f"t.{_quoted(name)} = k.{_quoted(name)}" for name in table.key)
     return f"delete from {table.name} t using unnest({arrays}) as k({names}) where {on}"
@@ -126,12 +124,36 @@ def columns_of(table: Table[Any], rows: Sequence[Row]) -> list[Sequence[Any]]:
 
 def arrays_of(table: Table[Any], rows: Sequence[Row]) -> list[Sequence[Any]]:
     """The same as parameters of a statement."""
-    return [
-        [None if value is None else str(value) for value in values]
-        if column.sql_type == "numeric"
-        else values
-        for column, values in zip(table.columns, columns_of(table, rows), strict=True)
-    ]
+    values = zip(table.columns, columns_of(table, rows), strict=True)
+    return [_parameter(column, each) for column, each in values]
+
+
+def arrays_of_keys(table: Table[Any], keys: Sequence[Key], width: int) -> list[Sequence[Any]]:
+    """The first ``width`` columns of keys as parameters of a statement."""
+    values = zip(table.key, transposed(keys, width), strict=False)
+    return [_parameter(table.column(name), each) for name, each in values]
+
+
+def arrays_of_wants(
+    table: Table[Any], depth: int, wants: Sequence[Want], has_low: bool, has_high: bool
+) -> list[Sequence[Any]]:
+    """Prefixes and bounds as parameters of ``load_sql``."""
+    arrays = arrays_of_keys(table, [want.prefix for want in wants], depth)
+    if has_low:
+        arrays.append(_parameter(_bounded(table, depth), [want.low for want in wants]))
+    if has_high:
+        arrays.append(_parameter(_bounded(table, depth), [want.high for want in wants]))
+    return arrays
+
+
+def _bounded(table: Table[Any], depth: int) -> Column:
+    return table.column(table.key[depth])
+
+
+def _parameter(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    if column.sql_type == "numeric":
+        values = [None if value is None else str(value) for value in values]
+    return array_text.of_texts(values) if column.sql_type in _AS_TEXT else values
 
 
 def _transposed_rows(table: Table[Any], rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
@@ -142,6 +164,11 @@ def _transposed_rows(table: Table[Any], rows: Sequence[Row]) -> Sequence[Sequenc
 
 def _in_json(values: Sequence[Any]) -> list[str | None]:
     return [None if value is None else _encode_json(value).decode() for value in values]
+
+
+def arrays_of_columns(table: Table[Any], rows: pa.Table) -> list[Sequence[Any]]:
+    """The columns of rows as parameters of a statement of texts."""
+    return [array_text.of_column(rows[column.name]) for column in table.columns]
 
 
 def transposed(keys: Sequence[Key], width: int) -> list[list[Any]]:
@@ -167,12 +194,9 @@ def row_of(table: Table[Any], record: Sequence[Any]) -> Row:
     return row
 
 
-def _array_type(column: Column) -> str:
-    return "text" if column.sql_type in _AS_TEXT else column.sql_type
-
-
-def _cast(column: Column) -> str:
-    return f"::{column.sql_type}" if column.sql_type in _AS_TEXT else ""
+def _array(column: Column, number: int, texts: bool = False) -> str:
+    as_text = "::text" if texts or column.sql_type in _AS_TEXT else ""
+    return f"${number}{as_text}::{column.sql_type}[]"
 
 
 def _quoted(name: str) -> str:

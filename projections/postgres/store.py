@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from projections import dead_letters
+import pyarrow as pa
+
+from projections import columnar, dead_letters
 from projections.batch import Checkpoint, DeadLetter, Move, Partition
-from projections.postgres import arrow, handover, queries, statements
+from projections.postgres import array_text, arrow, handover, queries, statements
 from projections.postgres.group import GroupCommit, merged
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.postgres.statements import Statement
@@ -66,11 +68,7 @@ class PostgresStore:
             groups[want.table, len(want.prefix), *bounds].append(want)
         async with acquire(self._pool) as connection:
             for (table, depth, has_low, has_high), group in groups.items():
-                arrays = statements.transposed([want.prefix for want in group], depth)
-                if has_low:
-                    arrays.append([want.low for want in group])
-                if has_high:
-                    arrays.append([want.high for want in group])
+                arrays = statements.arrays_of_wants(table, depth, group, has_low, has_high)
                 sql = statements.load_sql(table, depth, has_low, has_high)
                 records = await connection.fetch(sql, *arrays)
                 _distribute(table, depth, group, records, loaded)
@@ -104,7 +102,7 @@ class Habits:
         known, given = self._known[projection], dict(needed)
         for sql, values in needed:
             if sql not in known:
-                known[sql] = [[] if isinstance(value, list | tuple) else value for value in values]
+                known[sql] = list(map(array_text.nothing, values))
         return [(sql, given.get(sql, nothing)) for sql, nothing in known.items()]
 
 
@@ -148,16 +146,31 @@ def _statements(projection: str, changes: Changes) -> Iterator[Statement]:
         written = [row for key in keys if (row := rows[key]) is not None]
         deleted = [key for key in keys if rows[key] is None]
         if deleted:
-            arrays = statements.transposed(deleted, len(table.key))
+            arrays = statements.arrays_of_keys(table, deleted, len(table.key))
             yield statements.delete_sql(table), arrays
         if written:
             yield statements.upsert_sql(table), statements.arrays_of(table, written)
     for table, sums in changes.sums.items():
         ordered = [sums[key] for key in sorted(sums)]
         yield statements.add_sql(table), statements.arrays_of(table, ordered)
+    for table, parts in changes.columns.items():
+        if not table.appended:
+            yield _by_columns(table, parts)
     if changes.derived:
         yield _owing(changes.derived, encoded(changes.derived))
     yield from _timers(projection, changes)
+
+
+def _by_columns(table: Table[Any], parts: Sequence[pa.Table]) -> Statement:
+    try:
+        rows = columnar.merged(table, parts)
+    except columnar.Inexact:
+        exact = Changes(columns={table: list(parts)})
+        exact.unfold()
+        (statement,) = _statements("", exact)
+        return statement
+    sql = statements.add_sql if table.sums else statements.upsert_sql
+    return sql(table, texts=True), statements.arrays_of_columns(table, rows)
 
 
 def _timers(projection: str, changes: Changes) -> Iterator[Statement]:
@@ -185,9 +198,9 @@ async def owe(connection: Connection, drafts: Sequence[Draft], events: Sequence[
 
 
 def _owing(drafts: Sequence[Draft], events: Sequence[Encoded]) -> Statement:
-    columns = [
-        [draft.id for draft in drafts],
-        [event.topic for event in events],
+    columns: list[Sequence[Any]] = [
+        array_text.of_texts([draft.id for draft in drafts]),
+        array_text.of_texts([event.topic for event in events]),
         [event.key for event in events],
         [event.value for event in events],
     ]
@@ -202,7 +215,8 @@ async def _append(connection: Connection, changes: Changes) -> None:
             table.name, columns=names, records=zip(*columns, strict=True)
         )
     for table, parts in changes.columns.items():
-        await arrow.copy(connection, table, parts)
+        if table.appended:
+            await arrow.append(connection, table, parts)
 
 
 async def _move_checkpoints(

@@ -48,7 +48,7 @@ where projection = $1 and topic = $2 and partition = $3 and "offset" = $4
 -- name: write_derived
 insert into outbox (identity, topic, key, value, header_names, header_values)
 select d.id, d.topic, d.key, d.value, array['content-type'], array[$5::bytea]
-from unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[])
+from unnest($1::text::text[], $2::text::text[], $3::bytea[], $4::bytea[])
     with ordinality as d(id, topic, key, value, place)
 order by d.place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -16,7 +17,7 @@ from projections.postgres.store import PostgresStore
 from projections.rules.definition import parse
 from projections.rules.tables import EXECUTIONS, TABLES
 from projections.rules.view import foreign_accounts, get_rule, list_executions, list_rules
-from projections.tables import Table
+from projections.tables import Table, Want
 from schemas.errors import Invalid
 from schemas.instants import rfc3339
 from schemas.topics import TOPICS
@@ -191,7 +192,9 @@ async def test_a_tick_reads_the_lines_it_crosses_by_the_index(pool: Any) -> None
         )
         await connection.execute("analyze rule_lines")
         sql = statements.load_sql(_lines(), 1, True, True)
-        plan = await connection.fetch(f"explain (analyze, buffers off) {sql}", ["AAPL"], [9], [12])
+        wants = [Want(_lines(), ("AAPL",), Decimal(9), Decimal(12))]
+        arrays = statements.arrays_of_wants(_lines(), 1, wants, True, True)
+        plan = await connection.fetch(f"explain (analyze, buffers off) {sql}", *arrays)
     text = "\n".join(row[0] for row in plan)
     assert "Seq Scan on rule_lines" not in text
     assert "line <= w.high" in text.split("Index Cond")[1].splitlines()[0], text

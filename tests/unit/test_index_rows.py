@@ -1,13 +1,11 @@
-"""What is copied into the index: PostgreSQL's binary rows, in the order of the keys."""
+"""What is copied into the index: rows in the order of the keys."""
 
 from __future__ import annotations
 
 import random
-import struct
-from itertools import chain
 
 from projections.batch import Keyed, Partition
-from projections.postgres.index import _END, _HEADER, _sorted_rows
+from projections.postgres.index import _sorted_rows
 from schemas.columns import Keys
 
 
@@ -25,11 +23,10 @@ def test_rows_are_as_one_by_one_and_sorted() -> None:
         for number, part in parts
         for key, offset in zip(part.keys, part.offsets, strict=True)
     )
-    packed = [
-        struct.pack("!hi16sihiiiq", 4, 16, key, 2, number, 4, partition, 8, offset)
-        for key, number, partition, offset in rows
-    ]
-    assert _sorted_rows(parts) == b"".join(chain([_HEADER], packed, [_END]))
+    copied = _sorted_rows(parts)
+    assert copied is not None
+    assert copied.column_names == ["key", "topic", "partition", "offset"]
+    assert list(zip(*(column.to_pylist() for column in copied.columns), strict=True)) == rows
 
 
 def test_a_key_that_is_there_twice_is_not_to_be_copied() -> None:

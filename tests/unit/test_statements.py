@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from projections.postgres import statements
+from projections.postgres import array_text, statements
 from projections.postgres.store import Habits
 from projections.tables import Row, Table
 
@@ -25,12 +25,14 @@ ROWS = [
 
 
 def test_rows_are_one_array_for_each_column() -> None:
-    arrays = [list(values) for values in statements.arrays_of(HELD, ROWS)]
-    assert arrays == [["u", "v"], [1, 2], ["1.50", None], ['{"a":"0.10"}', None]]
+    users, times, amounts, details = statements.arrays_of(HELD, ROWS)
+    assert (users, list(times), amounts) == ('{"u","v"}', [1, 2], '{"1.50",NULL}')
+    assert details == '{"{\\"a\\":\\"0.10\\"}",NULL}'
 
 
 def test_no_rows_are_empty_arrays() -> None:
-    assert [list(values) for values in statements.arrays_of(HELD, [])] == [[], [], [], []]
+    users, times, amounts, details = statements.arrays_of(HELD, [])
+    assert (users, list(times), amounts, details) == ("{}", [], "{}", "{}")
 
 
 def test_a_record_is_a_row_with_its_json_decoded() -> None:
@@ -82,8 +84,10 @@ def test_statements_that_are_combined_keep_their_own_parameters() -> None:
 def test_a_projection_goes_on_with_the_statements_that_it_needed_before() -> None:
     """On no rows, and nobody else does."""
     habits = Habits()
-    first, second = ("one $1, $2", ["name", [1, 2]]), ("two $1", [(3,)])
+    first = "one $1, $2, $3", ["name", [1, 2], array_text.of_texts(["a"])]
+    second = "two $1", [(3,)]
+    idle = "one $1, $2, $3", ["name", [], "{}"]
     assert habits.whole("a", [first]) == [first]
-    assert habits.whole("a", [second]) == [("one $1, $2", ["name", []]), second]
-    assert habits.whole("a", []) == [("one $1, $2", ["name", []]), ("two $1", [[]])]
+    assert habits.whole("a", [second]) == [idle, second]
+    assert habits.whole("a", []) == [idle, ("two $1", [[]])]
     assert habits.whole("b", [second]) == [second]

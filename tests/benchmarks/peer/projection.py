@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -109,21 +108,16 @@ class Peer:
         months = pc.floor_temporal(table["time"], unit="month").cast(pa.date32())
         table = table.append_column("signed", signed).append_column("month", months)
         last = last_of(table, ("user_id", "account"))
-        for values in _rows_of(last, ACCOUNT_COLUMNS):
-            rows.put(ACCOUNTS, Account(*values))
+        rows.write(ACCOUNTS, _named(Account, last, ACCOUNT_COLUMNS))
         sums = sums_of(table, ("user_id", "month", "category"), "signed")
-        for values in _rows_of(sums, TOTAL_COLUMNS):
-            rows.add(TOTALS, Total(*values))
+        rows.write(TOTALS, _named(Total, sums, TOTAL_COLUMNS))
         table = table.append_column("partition", pa.repeat(columns.partition, table.num_rows))
-        rows.append_columns(
-            TRANSACTIONS,
-            table.select(TRANSACTION_COLUMNS).rename_columns(Transaction.__struct_fields__),
-        )
+        rows.write(TRANSACTIONS, _named(Transaction, table, TRANSACTION_COLUMNS))
 
 
 #: The columns of events, and what was made of them, in the order of the rows' fields.
-ACCOUNT_COLUMNS = ("user_id", "account", "balance_after", "currency", "time", "id")
-TOTAL_COLUMNS = ("user_id", "month", "category", "signed_sum", "signed_count")
+ACCOUNT_COLUMNS = ["user_id", "account", "balance_after", "currency", "time", "id"]
+TOTAL_COLUMNS = ["user_id", "month", "category", "signed_sum", "signed_count"]
 TRANSACTION_COLUMNS = [
     "user_id",
     "partition",
@@ -139,5 +133,5 @@ TRANSACTION_COLUMNS = [
 ]
 
 
-def _rows_of(table: pa.Table, names: Iterable[str]) -> Iterable[tuple[Any, ...]]:
-    return zip(*(table[name].to_pylist() for name in names), strict=True)
+def _named(row: type[Row], table: pa.Table, columns: list[str]) -> pa.Table:
+    return table.select(columns).rename_columns(row.__struct_fields__)
