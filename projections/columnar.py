@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+
+# The first grouping would load it, for a tenth of a second in the middle of the work.
+import pyarrow.acero
 import pyarrow.compute as pc
 
 from projections.tables import Row, Table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projections import dead_letters
@@ -64,12 +64,23 @@ class Intake:
         self._columnar = columnar
         self._sleep = sleep
         self._report = report
+        self._decoding = asyncio.Lock()
 
     async def read(
-        self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
+        self,
+        fetched: Sequence[Fetched],
+        commands_end: Mapping[Partition, int],
+        turn: Callable[[], Awaitable[object]] | None = None,
     ) -> list[Batch]:
-        """One batch for each fetched partition, in the same order."""
-        read = [await self._decode(part) for part in fetched]
+        """One batch for each fetched partition, in the same order.
+
+        ``turn`` is awaited before repetitions are judged, which is done in the order of the log;
+        what comes next is decoded meanwhile, one fetch after the other.
+        """
+        async with self._decoding:
+            read = [await self._decode(part) for part in fetched]
+        if turn is not None:
+            await turn()
         repeated = await self._judge(
             [each.keyed for each in read],
             [letter for each in read for letter in each.letters],
@@ -92,11 +103,12 @@ class Intake:
         ]
 
     async def _decode(self, part: Fetched) -> _Read:
-        if part.place.topic in self._columnar and len(part.records) >= COLUMNS_MIN:
+        records = part.records
+        if part.place.topic in self._columnar and len(records) >= COLUMNS_MIN:
             # In a thread, because most of it runs without the interpreter's lock.
             columns = await asyncio.to_thread(
                 decode_columns,
-                part.records,
+                records,
                 partitions=self._partitions.get(part.place.topic),
                 tenant=self._tenant,
             )
@@ -108,17 +120,18 @@ class Intake:
         def events() -> Sequence[Event]:
             return self._decode_each(part).events
 
-        offsets = [record.offset for record in part.records]
+        offsets = columns.offsets
         known = Keyed(part.place, offsets, columns.keys())
         return _Read(LazyEvents(len(offsets), events), known, columns=columns)
 
     def _decode_each(self, part: Fetched) -> _Read:
-        decoded = decode_batch(part.records, partitions=self._partitions, tenant=self._tenant)
+        records = list(part.records)
+        decoded = decode_batch(records, partitions=self._partitions, tenant=self._tenant)
         events = [item for item in decoded if isinstance(item, Event)]
         read = _Read(events, keyed(part.place, events))
         if len(events) < len(decoded):
             read.letters += [_unreadable(item) for item in decoded if isinstance(item, Unreadable)]
-        for record, item in zip(part.records, decoded, strict=True):
+        for record, item in zip(records, decoded, strict=True):
             # Without headers, or with one alone, as most are: nothing to look for.
             if record.headers and isinstance(item, Event) and (place := _unread_before(record)):
                 read.again.append(place)

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -28,7 +27,6 @@ import pyarrow.compute as pc
 from pyarrow import json
 
 from schemas import limits
-from schemas.codec import RawRecord
 from schemas.column_kinds import (
     INSTANT_KIND,
     INTEGER,
@@ -45,6 +43,7 @@ from schemas.column_kinds import (
 from schemas.envelope import HEADERS, idempotency_key, source_number
 from schemas.fast import Record, is_bare, placed
 from schemas.instants import END, milliseconds
+from schemas.records import Records
 from schemas.registry import NEWEST, TYPES, EventType
 from schemas.topics import KeyKind
 
@@ -87,6 +86,7 @@ class Columns:
     event_type: EventType
     #: Of all events.
     partition: int
+    offsets: Sequence[int]
     table: pa.Table
 
     def keys(self) -> Keys:
@@ -146,8 +146,6 @@ class Layout:
     key: str
 
 
-_members = attrgetter(*RawRecord._fields)
-
 #: The attributes that become columns; the others are checked and left out.
 _ENVELOPE = ("id", "source", "subject", "user_id", "time")
 _KEYS = {KeyKind.USER: "user_id", KeyKind.SYMBOL: "symbol"}
@@ -180,41 +178,36 @@ def decode_columns(
 
 
 def _decode(records: Sequence[Record], partitions: int | None, tenant: str) -> Columns:
-    demand(bool(records))
-    # Plain tuples are members in this order already.
-    plain = set(map(type, records)) == {RawRecord}
-    topics, numbers, offsets, keys, values, headers, stamps = zip(
-        *(records if plain else map(_members, records)), strict=True
-    )
-    topic, partition, count = topics[0], numbers[0], len(records)
-    demand(topics.count(topic) == count and numbers.count(partition) == count)
-    _check_headers(headers)
+    if (found := Records.of(records)) is None:
+        raise Doubtful
+    partition = found.partition
+    _check_headers(found.headers)
+    values = [value for value in found.values if value]
+    demand(len(values) == len(found))
     text = _text(values)
-    layout, attributes, data = _parsed(text, values, topic)
+    layout, attributes, data = _parsed(text, values, found.topic)
     envelope = _read(layout.attributes, attributes)
     demand(holds(pc.equal(envelope["tenantid"], tenant)))
     columns = {name: envelope[name] for name in _ENVELOPE}
-    columns["offset"] = pa.array(offsets, INTEGER)
+    columns["offset"] = pa.array(found.offsets, INTEGER)
     columns |= _read(layout.data, data)
-    _check_ahead(stamps, columns["time"])
-    _check_keys(keys, columns[layout.key], partition, partitions)
-    return Columns(layout.event_type, partition, pa.table(columns))
+    _check_ahead(found.timestamps, columns["time"])
+    _check_keys(found.keys, columns[layout.key], partition, partitions)
+    return Columns(layout.event_type, partition, found.offsets, pa.table(columns))
 
 
-def _text(values: Sequence[bytes | None]) -> bytes:
+def _text(values: Sequence[bytes]) -> bytes:
     """The values one after the other; none can take down the parser."""
-    present = [value for value in values if value]
-    demand(len(present) == len(values))
     # So no text in one is too long, and none nests so deep that the parser runs out of stack.
-    demand(max(map(len, present)) <= limits.text_length_max)
-    text = b"\n".join([*present, b""])
+    demand(max(map(len, values)) <= limits.text_length_max)
+    text = b"\n".join([*values, b""])
     demand(is_bare(text))
     # It also fails on a slice that begins with null: https://github.com/apache/arrow/issues/47409
-    if text.count(b"\n") == len(present):
+    if text.count(b"\n") == len(values):
         demand(text[:1] == b"{" and text[-2:-1] == b"}")
-        demand(text.count(b"}\n{") == len(present) - 1)
+        demand(text.count(b"}\n{") == len(values) - 1)
     else:
-        demand(all(value[:1] == b"{" and value[-1:] == b"}" for value in present))
+        demand(all(value[:1] == b"{" and value[-1:] == b"}" for value in values))
     return text
 
 

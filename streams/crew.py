@@ -249,10 +249,12 @@ class Crew:
         return batches
 
     async def _read_in_turn(self, together: Round) -> list[Batch]:
-        if together.after is not None:
-            await self._read(together.after)
-            together.after = None
-        return await self._intake.read(together.fetched, together.commands_end)
+        async def turn() -> None:
+            if together.after is not None:
+                await self._read(together.after)
+                together.after = None
+
+        return await self._intake.read(together.fetched, together.commands_end, turn)
 
     def _new_lanes(
         self, projection: Projection, places: Sequence[Partition]

@@ -2,9 +2,9 @@
 
 Stock Faust makes an event of every record, which costs some hundred microseconds each. Here each
 fetch becomes one pseudo-record per partition, so that its cost is shared by all records of it.
-Everything that leans on Faust's and aiokafka's internals is here and in ``assignor``, written for
-the versions that pyproject.toml pins; ``tests/unit/test_transport.py`` and
-``tests/integration/test_worker.py`` fail when they move.
+Everything that leans on Faust's and aiokafka's internals is here, in ``fetching`` and in
+``assignor``, written for the versions that pyproject.toml pins; ``tests/unit/test_transport.py``
+and ``tests/integration/test_worker.py`` fail when they move.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import aiokafka
-from aiokafka.consumer import fetcher
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 
@@ -23,7 +22,7 @@ from projections.batch import Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
 from projections.log_identity import LogMismatch, outside
-from schemas.codec import RawRecord
+from streams import fetching
 from streams.assignor import SameNumberAssignor
 from streams.backlog import Backlog
 from streams.identity import spans
@@ -115,8 +114,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = SameNumberAssignor
-        # aiokafka offers no other place to say it; it holds for all consumers of the process.
-        fetcher.PartitionRecords = _PlainRecords
+        fetching.install()
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -358,22 +356,6 @@ class BatchConsumer(driver.Consumer):
         if messages:
             self._last_round = together
         return messages
-
-
-class _PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Gives records as plain tuples: aiokafka's own struct takes twice as long to make."""
-
-    def _consumer_record(self, tp: Any, record: Any) -> RawRecord:
-        members = (
-            tp.topic,
-            tp.partition,
-            record.offset,
-            record.key,
-            record.value,
-            record.headers,
-            record.timestamp,
-        )
-        return tuple.__new__(RawRecord, members)
 
 
 def transport_for(assignment: Assignment) -> type[driver.Transport]:
