@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pgpq
@@ -11,6 +10,9 @@ import pyarrow as pa
 
 from projections.postgres.pool import Connection
 from projections.tables import Table
+
+#: Rows that are encoded at once: the server takes them in while the next are.
+CHUNK_ROWS = 4_000
 
 #: The Arrow types whose binary form is that of these columns; of numbers it is any decimal's.
 _TYPES = {
@@ -33,14 +35,17 @@ async def append(connection: Connection, table: Table[Any], parts: Sequence[pa.T
 
 async def copy(connection: Connection, name: str, rows: pa.Table) -> None:
     """Copy rows whose columns have the names and the types of the table's."""
+    await connection.copy_to_table(
+        name, columns=rows.column_names, source=_encoded(rows), format="binary"
+    )
+
+
+async def _encoded(rows: pa.Table) -> AsyncIterator[bytes]:
     encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
-    body = io.BytesIO()
-    body.write(encoder.write_header())
-    for batch in rows.to_batches():
-        body.write(encoder.write_batch(batch))
-    body.write(encoder.finish())
-    body.seek(0)
-    await connection.copy_to_table(name, columns=rows.column_names, source=body, format="binary")
+    yield encoder.write_header()
+    for batch in rows.to_batches(max_chunksize=CHUNK_ROWS):
+        yield encoder.write_batch(batch)
+    yield encoder.finish()
 
 
 def _typed(table: Table[Any], rows: pa.Table) -> pa.Table:
