@@ -307,11 +307,8 @@ class Rows:
             add_up(table, changes.sums.setdefault(table, {}), row)
         for table, row in self._staged_appended:
             changes.appended.setdefault(table, []).append(row)
-        for table, columns in self._staged_columns:
-            changes.columns.setdefault(table, []).append(columns)
-            self._forget(table, columns)
-        if changes.is_mixed():
-            self.unfold()
+        if self._staged_columns:
+            self._accept_columns()
         if self._staged_derived:
             changes.derived.extend(self._staged_derived)
         if self._staged_timers:
@@ -360,6 +357,13 @@ class Rows:
         self.changes = Changes()
 
     # ---------------------------------------------------------------------------------------
+
+    def _accept_columns(self) -> None:
+        for table, columns in self._staged_columns:
+            self.changes.columns.setdefault(table, []).append(columns)
+            self._forget(table, columns)
+        if self.changes.is_mixed():
+            self.unfold()
 
     def _forget(self, table: Table[Any], columns: Any) -> None:
         """Rows that were loaded before these were written are no longer what is there."""

@@ -56,7 +56,7 @@ STAGES = (
     Stage("relay", ("(streams/relay", "(projections/postgres/outbox")),
     Stage("progress notices", ("(projections/postgres/progress",)),
     Stage("watchdog, identity", ("(streams/watchdog", "(streams/identity", "(streams/ends")),
-    Stage("fetch", ("(streams/transport", "(aiokafka/", "(streams/backlog")),
+    Stage("fetch", ("(streams/transport", "(streams/fetching", "(aiokafka/", "(streams/backlog")),
     Stage("crew and lanes", ("(streams/crew", "(projections/lane", "(projections/projector")),
     Stage("metrics", ("(streams/metrics",)),
     Stage("Faust", ("(faust/", "(mode/", "(streams/app")),
