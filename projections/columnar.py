@@ -13,15 +13,19 @@ import pyarrow.compute as pc
 
 from projections.tables import Row, Table
 
+#: The name of a column of row numbers: no field has it.
+_ROW = "#"
+
 
 class Inexact(Exception):
     """A sum could need more digits than Arrow has; event by event it is exact."""
 
 
 def last_of(table: pa.Table, by: Sequence[str]) -> pa.Table:
-    """The last row of each group; ``offset`` says which that is."""
-    groups = table.group_by(list(by), use_threads=False).aggregate([("offset", "max")])
-    return table.take(pc.index_in(groups["offset_max"], table["offset"]))
+    """The last row of each group."""
+    numbered = table.select(list(by)).append_column(_ROW, pa.arange(0, table.num_rows))
+    groups = numbered.group_by(list(by), use_threads=False).aggregate([(_ROW, "max")])
+    return table.take(groups[f"{_ROW}_max"])
 
 
 def sums_of(table: pa.Table, by: Sequence[str], column: str) -> pa.Table:
@@ -63,7 +67,7 @@ def merged(table: Table[Any], parts: Sequence[pa.Table]) -> pa.Table:
             rows = pa.concat_tables(parts, promote_options="permissive")
         except pa.ArrowException as error:
             raise Inexact from error
-        rows = _summed(table, rows) if table.sums else _last(table, rows)
+        rows = _summed(table, rows) if table.sums else last_of(rows, table.key)
     return rows.sort_by([(name, "ascending") for name in table.key])
 
 
@@ -74,9 +78,3 @@ def _summed(table: Table[Any], rows: pa.Table) -> pa.Table:
     groups = rows.group_by(list(table.key), use_threads=False)
     sums = groups.aggregate([(name, "sum") for name in table.sums])
     return sums.rename_columns([*table.key, *table.sums])
-
-
-def _last(table: Table[Any], rows: pa.Table) -> pa.Table:
-    numbered = rows.append_column("", pa.array(range(rows.num_rows)))
-    groups = numbered.group_by(list(table.key), use_threads=False)
-    return rows.take(groups.aggregate([("", "max")])["_max"])

@@ -50,23 +50,30 @@ class Competed:
 def compete(options: Options, report: Report, names: Sequence[str]) -> Competed:
     """Let those run who are named, and tell."""
     chosen = [each for each in CONTESTANTS if each.name in names]
+    heats: Heats = defaultdict(list)
+    joined: list[Joined] = []
     failures: dict[str, str] = {}
-    heats = _rounds(options, chosen, failures) if chosen else {}
-    joined = _pairs(options, failures) if PAIR in names else []
-    _tell_rounds(report, options, heats)
-    if joined:
-        _tell_pairs(report, joined)
-    for name, why in failures.items():
-        report.note(f"{name} FAILED: {why}")
-    _tell_ratios(report, heats, joined)
+    try:
+        if chosen:
+            _rounds(options, chosen, heats, failures)
+        if PAIR in names:
+            _pairs(options, joined, failures)
+    finally:  # what was done before somebody lost patience, too
+        _tell_rounds(report, options, heats)
+        if joined:
+            _tell_pairs(report, joined)
+        for name, why in failures.items():
+            report.note(f"{name} FAILED: {why}")
+        _tell_ratios(report, heats, joined)
     return Competed(heats, failures)
 
 
-def _rounds(options: Options, chosen: Sequence[Contestant], failures: dict[str, str]) -> Heats:
+def _rounds(
+    options: Options, chosen: Sequence[Contestant], heats: Heats, failures: dict[str, str]
+) -> None:
     """Round by round, so that what disturbs the machine for a while disturbs everybody."""
     records = events.made(options.scaled(events.EVENTS))
     verifier = Verifier(events.by_partition(records))
-    heats: Heats = defaultdict(list)
     with stand(kafka=options.kafka) as place:
         log.fill(place.stack.kafka, records)
         for number in range(1, options.runs + 1):
@@ -84,13 +91,11 @@ def _rounds(options: Options, chosen: Sequence[Contestant], failures: dict[str, 
                 say(f"round {number}: {contestant.name}: {done.rate:,.0f}/s, {exact}")
                 if done.differences:
                     failures[contestant.name] = "; ".join(done.differences)
-    return heats
 
 
-def _pairs(options: Options, failures: dict[str, str]) -> list[Joined]:
+def _pairs(options: Options, joined: list[Joined], failures: dict[str, str]) -> None:
     records = events.made(options.scaled(PAIR_EVENTS))
     verifier = Verifier(events.by_partition(records))
-    joined: list[Joined] = []
     with stand(kafka=options.kafka) as place:
         log.fill(place.stack.kafka, records)
         del records
@@ -104,7 +109,6 @@ def _pairs(options: Options, failures: dict[str, str]) -> list[Joined]:
             say(f"run {number}: {PAIR}: {done.alone:,.0f}/s alone, {done.together:,.0f}/s together")
             if done.differences:
                 failures[PAIR] = "; ".join(done.differences)
-    return joined
 
 
 def _tell_rounds(report: Report, options: Options, heats: Heats) -> None:
@@ -127,7 +131,8 @@ def _tell_rounds(report: Report, options: Options, heats: Heats) -> None:
     if not rows:
         return
     report.table(
-        f"Peer job: medians of {options.runs} rounds (least–most), {options.broker}",
+        f"Peer job: medians of {max(map(len, heats.values()))} rounds (least–most),"
+        f" {options.broker}",
         [
             "contestant",
             "events",

@@ -22,7 +22,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from projections.batch import Keyed, Partition
-from projections.postgres import index, statements, store
+from projections.postgres import arrow, index, statements, store
 from projections.postgres.migrate import migrate
 from projections.postgres.pool import open_pool
 from projections.rows import Rows
@@ -106,7 +106,7 @@ async def _measured(connection: Any, made: list[list[bytes]]) -> Micros:
         assert firsts is not None
         with step("first positions: encode, send", "PostgreSQL: first positions"):
             async with connection.transaction():
-                await index.arrow.copy(connection, "first_positions", firsts)
+                await arrow.copy(connection, "first_positions", firsts)
         rows = Rows()
         with step("fold"):
             projection.fold_columns(rows, columns)
