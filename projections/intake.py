@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from projections import dead_letters
@@ -64,23 +64,12 @@ class Intake:
         self._columnar = columnar
         self._sleep = sleep
         self._report = report
-        self._decoding = asyncio.Lock()
 
     async def read(
-        self,
-        fetched: Sequence[Fetched],
-        commands_end: Mapping[Partition, int],
-        turn: Callable[[], Awaitable[object]] | None = None,
+        self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
     ) -> list[Batch]:
-        """One batch for each fetched partition, in the same order.
-
-        ``turn`` is awaited before repetitions are judged, which is done in the order of the log;
-        what comes next is decoded meanwhile, one fetch after the other.
-        """
-        async with self._decoding:
-            read = [await self._decode(part) for part in fetched]
-        if turn is not None:
-            await turn()
+        """One batch for each fetched partition, in the same order."""
+        read = [await self._decode(part) for part in fetched]
         repeated = await self._judge(
             [each.keyed for each in read],
             [letter for each in read for letter in each.letters],

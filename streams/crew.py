@@ -249,12 +249,10 @@ class Crew:
         return batches
 
     async def _read_in_turn(self, together: Round) -> list[Batch]:
-        async def turn() -> None:
-            if together.after is not None:
-                await self._read(together.after)
-                together.after = None
-
-        return await self._intake.read(together.fetched, together.commands_end, turn)
+        if together.after is not None:
+            await self._read(together.after)
+            together.after = None
+        return await self._intake.read(together.fetched, together.commands_end)
 
     def _new_lanes(
         self, projection: Projection, places: Sequence[Partition]

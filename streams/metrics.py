@@ -193,7 +193,9 @@ class MeasuredIntake(Intake):
         super().__init__(*args, **kwargs)
         self._metrics = metrics
 
-    async def read(self, *args: Any, **kwargs: Any) -> list[Batch]:
-        batches = await super().read(*args, **kwargs)
+    async def read(
+        self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
+    ) -> list[Batch]:
+        batches = await super().read(fetched, commands_end)
         self._metrics.unreadable(sum(len(each.records) - len(each.events) for each in batches))
         return batches
