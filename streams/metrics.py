@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 
 from projections.analytics.append import Flush
 from projections.analytics.gather import ANALYTICS, Gathered
-from projections.batch import Batch, DeadLetter
+from projections.batch import Batch, DeadLetter, Partition
 from projections.health import Health
-from projections.intake import Intake
+from projections.intake import Fetched, Intake
 from projections.postgres.flushes import PostgresFlushLog
 from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Outcome
