@@ -13,6 +13,8 @@ import pytest
 
 from compose.local import Stack, local_stack
 from compose.local.errors import NotInstalled
+from projections.postgres.migrate import migrate
+from projections.postgres.pool import Pool, open_pool
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,14 @@ async def database(stack: Stack) -> AsyncIterator[str]:
     finally:
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await connection.close()
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    """Connections to such a database, migrated; a module's own `pool` may add tables to it."""
+    async with open_pool(database) as opened:
+        await migrate(opened)
+        yield opened
 
 
 @pytest.fixture

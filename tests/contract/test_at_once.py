@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -12,8 +12,7 @@ import pytest
 from projections.batch import Partition
 from projections.postgres import queries
 from projections.postgres.index import COPIED_MIN, PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import Pool, acquire, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.store import PostgresStore
 from schemas.envelope import Event
 from schemas.topics import TOPICS
@@ -21,13 +20,6 @@ from tests.builders import events_of, posted
 from tests.judging import judged
 
 PLACE = Partition("bfc.ledger", 3)
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with open_pool(database) as opened:
-        await migrate(opened)
-        yield opened
 
 
 @pytest.mark.parametrize("count", [6, COPIED_MIN])

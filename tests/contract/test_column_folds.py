@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from projections.batch import Batch, Partition
 from projections.intake import Fetched, Intake
 from projections.memory import MemoryIndex, MemoryStore
 from projections.postgres.index import PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import Pool, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.store import PostgresStore
 from projections.projection import columnar_topics
 from projections.projector import Fate, Outcome, Projector
@@ -34,12 +33,10 @@ SCHEMA = Path(benchmarks.__path__[0], "peer", "ours.sql").read_text().replace("(
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with open_pool(database) as opened:
-        await migrate(opened)
-        async with opened.acquire() as connection:
-            await connection.execute(SCHEMA)
-        yield opened
+async def pool(pool: Pool) -> Pool:
+    async with acquire(pool) as connection:
+        await connection.execute(SCHEMA)
+    return pool
 
 
 def postings(seed: int, count: int = 400) -> list[RawRecord]:

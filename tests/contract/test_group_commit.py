@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 
 from projections.batch import Move, Partition
 from projections.postgres.group import GROUP_ROWS_MAX, SMALL_ROWS_MAX, GroupCommit
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import acquire
 from projections.postgres.progress import following
 from projections.postgres.store import PostgresStore
 from projections.rows import Changes, Rows
@@ -27,12 +25,10 @@ PLACES = [Partition("bfc.ledger", n) for n in range(2)]
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[Any]:
-    async with open_pool(database) as opened:
-        await migrate(opened)
-        async with acquire(opened) as connection:
-            await connection.execute(totals.DDL)
-        yield opened
+async def pool(pool: Any) -> Any:
+    async with acquire(pool) as connection:
+        await connection.execute(totals.DDL)
+    return pool
 
 
 async def taken(store: PostgresStore) -> list[Commit]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -11,8 +10,7 @@ import pytest
 
 from projections.postgres import statements
 from projections.postgres.index import PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import acquire
 from projections.postgres.store import PostgresStore
 from projections.rules.definition import parse
 from projections.rules.tables import EXECUTIONS, TABLES
@@ -26,13 +24,6 @@ from tests.rules_histories import history
 from tests.rules_log import SAVE_A_FIFTH, Folding, Log, live, refold, rule_with, shuffled
 
 ALICE, BOB = "usr_17", "usr_18"
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Any]:
-    async with open_pool(database) as opened_pool:
-        await migrate(opened_pool)
-        yield opened_pool
 
 
 async def folding_in(pool: Any) -> Folding:

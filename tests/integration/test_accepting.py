@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from msgspec.structs import replace
 
 from projections.batch import DeadLetter, Partition
@@ -17,8 +15,7 @@ from projections.log_identity import Acceptance, Span, TopicIdentity
 from projections.postgres import queries
 from projections.postgres.accepting import holding
 from projections.postgres.index import PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import acquire
 from schemas.envelope import Event
 from schemas.position import Position
 from schemas.topics import TOPICS
@@ -37,13 +34,6 @@ OTHERWISE = {
     ("notification_holdings", "until"): "a moment, not an offset",
     ("log_retirements", "shift"): "what was done",
 }
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Any]:
-    async with open_pool(database) as opened:
-        await migrate(opened)
-        yield opened
 
 
 async def test_every_column_of_offsets_is_thought_of(pool: Any) -> None:

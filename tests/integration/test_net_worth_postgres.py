@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from random import Random
 from string import ascii_letters, digits
@@ -15,8 +14,7 @@ from projections.memory import apply_to
 from projections.net_worth import tables, view
 from projections.net_worth.projection import NetWorth
 from projections.postgres.index import PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import Pool, acquire, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.statements import row_of
 from projections.postgres.store import PostgresStore
 from projections.projector import Projector
@@ -32,13 +30,6 @@ _STATE = [
     *(table.name for table in tables.TABLES),
     *("checkpoints", "first_positions", "dead_letters", "outbox"),
 ]
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        yield pool
 
 
 async def _fold(pool: Pool, drafts: list[Draft]) -> None:

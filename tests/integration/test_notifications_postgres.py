@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +18,7 @@ from projections.notifications.view import (
     preferred_currency,
 )
 from projections.postgres import statements
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import Pool, acquire, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.store import PostgresStore
 from projections.projector import Projector
 from projections.tables import Row, Table
@@ -34,13 +32,6 @@ from tests.unit.test_preferences import WHOLE
 
 USER = "usr_17"
 LATER = T0 + timedelta(days=30)
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        yield pool
 
 
 async def store(pool: Pool, batches: list[list[Event]], *, forgetful: bool = False) -> None:
