@@ -92,12 +92,11 @@ class Intake:
         ]
 
     async def _decode(self, part: Fetched) -> _Read:
-        records = part.records
-        if part.place.topic in self._columnar and len(records) >= COLUMNS_MIN:
+        if part.place.topic in self._columnar and len(part.records) >= COLUMNS_MIN:
             # In a thread, because most of it runs without the interpreter's lock.
             columns = await asyncio.to_thread(
                 decode_columns,
-                records,
+                part.records,
                 partitions=self._partitions.get(part.place.topic),
                 tenant=self._tenant,
             )

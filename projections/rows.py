@@ -28,7 +28,7 @@ class NotLoaded(Exception):
     """A fold read rows that are not in memory; the projector loads them and folds again."""
 
     def __init__(self, want: Want) -> None:
-        if want.table.sums or want.table.appended:
+        if want.table.written_only:
             raise TypeError(f"{want.table.name} is written only: no fold may read it")
         super().__init__(f"{want.table.name} {want.prefix}")
         self.want = want
@@ -318,7 +318,7 @@ class Rows:
     def unfold(self) -> None:
         """Have row by row what this batch writes by columns, for events that come one by one."""
         if self.changes.columns:
-            put = [t for t in self.changes.columns if not (t.appended or t.sums)]
+            put = [table for table in self.changes.columns if not table.written_only]
             self.changes.unfold()
             for table in put:
                 for key, row in self.changes.rows[table].items():
@@ -368,7 +368,7 @@ class Rows:
     def _forget(self, table: Table[Any], columns: Any) -> None:
         """Rows that were loaded before these were written are no longer what is there."""
         units = self._units if table.cached else self._units_of_batch
-        if units and not (table.appended or table.sums):
+        if units and not table.written_only:
             names = [columns[name].to_pylist() for name in table.key[: table.unit]]
             for prefix in dict.fromkeys(zip(*names, strict=True)):
                 units.pop((table, prefix), None)

@@ -98,6 +98,11 @@ class Table(Generic[R]):
     columns: tuple[Column, ...] = ()
     key_of: Callable[[R], Key] = cast(Any, None)  # noqa: RUF009 - set in __post_init__
 
+    @property
+    def written_only(self) -> bool:
+        """Whether no fold may read it."""
+        return bool(self.sums) or self.appended
+
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
 

@@ -86,6 +86,7 @@ class Columns:
     event_type: EventType
     #: Of all events.
     partition: int
+    #: As in the table, as plain numbers.
     offsets: Sequence[int]
     table: pa.Table
 

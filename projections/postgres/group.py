@@ -121,6 +121,7 @@ def merged(several: Sequence[Changes]) -> Changes:
         return several[0]
     whole = Changes()
     for changes in several:
+        # What came by columns comes before these rows.
         if changes.rows.keys() & whole.columns.keys():
             whole.unfold()
         for table, rows in changes.rows.items():

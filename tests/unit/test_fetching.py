@@ -12,6 +12,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c_py
 
 from schemas.codec import RawRecord
 from streams import fetching
@@ -45,8 +46,6 @@ def batch(
 
 def _set_control(written: bytearray) -> None:
     """The builder has no way to say it; the checksum covers it."""
-    from aiokafka.record.util import calc_crc32c_py
-
     written[21:23] = (int.from_bytes(written[21:23], "big") | 0x20).to_bytes(2, "big")
     written[17:21] = calc_crc32c_py(memoryview(bytes(written))[21:]).to_bytes(4, "big")
 

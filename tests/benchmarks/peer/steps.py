@@ -155,9 +155,8 @@ def _record_batches(values: list[bytes], start: int) -> bytes:
 
 def _unpacked(partition: int, batches: bytes, start: int) -> Records:
     place, records = TopicPartition(events.TOPIC, partition), MemoryRecords(batches)
-    return fetching._Unpacked(place, records, [], start, None, None, True, READ_COMMITTED).take(
-        None
-    )
+    parts = fetching._Unpacked(place, records, [], start, None, None, True, READ_COMMITTED)
+    return parts.take(None)
 
 
 if __name__ == "__main__":
