@@ -32,21 +32,21 @@ def sums_of(table: pa.Table, by: Sequence[str], column: str) -> pa.Table:
     """The columns of ``by``, the sum of ``column`` and the number of rows, for each group.
 
     Raises:
-        Inexact: the sum of a decimal column might not fit.
+        Inexact: the sum might not fit.
     """
-    values = table[column]
-    if pa.types.is_decimal(values.type):
-        _check_digits(values, table.num_rows)
+    _check_sum(table[column])
     aggregates = [(column, "sum"), (column, "count")]
     return table.group_by(list(by), use_threads=False).aggregate(aggregates)
 
 
-def _check_digits(values: pa.ChunkedArray, count: int) -> None:
-    largest = pc.max(pc.abs(values)).as_py()
-    if largest is None:
+def _check_sum(values: pa.ChunkedArray) -> None:
+    """Arrow cuts off what is too large for a whole number's 64 bits, without a word."""
+    found = pc.min_max(values).as_py()
+    if found["max"] is None:
         return
-    digits = values.type.precision - values.type.scale
-    if largest * count >= 10 ** (digits - 1):
+    kind = values.type
+    bound = 10 ** (kind.precision - kind.scale - 1) if pa.types.is_decimal(kind) else 2**63
+    if max(abs(found["min"]), abs(found["max"])) * len(values) >= bound:
         raise Inexact
 
 
@@ -59,7 +59,7 @@ def merged(table: Table[Any], parts: Sequence[pa.Table]) -> pa.Table:
     """What is put or added by parts, one after the other: each key once, in the order of the keys.
 
     Raises:
-        Inexact: the sum of a decimal column might not fit.
+        Inexact: a sum might not fit.
     """
     rows = parts[0]
     if len(parts) > 1:
@@ -73,8 +73,7 @@ def merged(table: Table[Any], parts: Sequence[pa.Table]) -> pa.Table:
 
 def _summed(table: Table[Any], rows: pa.Table) -> pa.Table:
     for name in table.sums:
-        if pa.types.is_decimal(rows[name].type):
-            _check_digits(rows[name], rows.num_rows)
+        _check_sum(rows[name])
     groups = rows.group_by(list(table.key), use_threads=False)
     sums = groups.aggregate([(name, "sum") for name in table.sums])
     return sums.rename_columns([*table.key, *table.sums])

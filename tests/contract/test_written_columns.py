@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from projections.batch import Move, Partition
+from projections.columnar import Inexact, sums_of
 from projections.memory import MemoryStore
 from projections.postgres import array_text
 from projections.postgres.group import merged
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import Pool, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.store import PostgresStore
 from projections.rows import Changes, NotLoaded, Rows
 from projections.store import Commit, RowsRefused
@@ -43,23 +43,6 @@ TEXTS = (
 )
 
 
-class Latest(Row, frozen=True):
-    user_id: str
-    number: int
-    amount: Decimal | None
-    at: datetime | None
-    day: date | None
-    is_open: bool | None
-    note: str | None
-
-
-class Sum(Row, frozen=True):
-    user_id: str
-    day: date
-    total: Decimal
-    entries: int
-
-
 class Line(Row, frozen=True):
     number: int
     amount: Decimal | None
@@ -67,6 +50,17 @@ class Line(Row, frozen=True):
     day: date | None
     is_open: bool | None
     note: str | None
+
+
+class Latest(Line, frozen=True):
+    user_id: str
+
+
+class Sum(Row, frozen=True):
+    user_id: str
+    day: date
+    total: Decimal
+    entries: int
 
 
 LATEST = Table("latest", Latest, key=("user_id", "number"), unit=1)
@@ -84,12 +78,10 @@ create table lines (number bigint primary key, amount numeric, at timestamptz, d
 
 
 @pytest.fixture
-async def pool(database: str) -> AsyncIterator[Pool]:
-    async with open_pool(database) as opened:
-        await migrate(opened)
-        async with opened.acquire() as connection:
-            await connection.execute(DDL)
-        yield opened
+async def pool(pool: Pool) -> Pool:
+    async with acquire(pool) as connection:
+        await connection.execute(DDL)
+    return pool
 
 
 class Chance:
@@ -111,7 +103,7 @@ class Chance:
         return self._rng.random() < self._share
 
     def latest(self, user: str, decimals: int) -> Latest:
-        return Latest(user, self._rng.randrange(3), *self._values(decimals))
+        return Latest(self._rng.randrange(3), *self._values(decimals), user)
 
     def sum(self, user: str, decimals: int) -> Sum:
         day = date(2026, 1, self._rng.randrange(1, 4))
@@ -221,7 +213,7 @@ async def test_what_goes_in_one_transaction_is_the_same(pool: Pool, turn: int) -
 
 async def test_a_fold_event_by_event_sees_what_was_written_by_columns() -> None:
     rows = Rows()
-    old, new, other = (Latest("u", number, *[None] * 4, note) for number, note in NOTES)
+    old, new, other = (Latest(number, *[None] * 4, note, "u") for number, note in NOTES)
     rows.load(Want(LATEST, ("u",)), [old, other])
     rows.write(LATEST, columns_of(LATEST, [new]))
     rows.accept()
@@ -247,6 +239,17 @@ async def test_a_sum_that_arrow_could_not_hold_is_exact(pool: Pool) -> None:
     assert total == Sum("u", date(2026, 1, 1), exact, 21)
 
 
+async def test_whole_numbers_are_never_cut_off(pool: Pool) -> None:
+    """A sum that no column holds is refused, as it is when it comes row by row."""
+    day = date(2026, 1, 1)
+    parts = [columns_of(SUMS, [Sum("u", day, Decimal(1), 2**62)]) for _ in range(2)]
+    with pytest.raises(RowsRefused):
+        await committed(PostgresStore(pool), [Changes(columns={SUMS: parts})])
+    table = columns_of(SUMS, [Sum("u", day, Decimal(1), 2**62), Sum("u", day, Decimal(1), 2**62)])
+    with pytest.raises(Inexact):
+        sums_of(table, ("user_id",), "entries")
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_arrays_of_texts_are_read_as_they_were_written(pool: Pool, seed: int) -> None:
     rng = random.Random(seed)
@@ -264,7 +267,7 @@ async def test_arrays_of_texts_are_read_as_they_were_written(pool: Pool, seed: i
 async def test_a_text_that_postgres_cannot_hold_is_refused(pool: Pool, text: str) -> None:
     rows = Rows()
     for user in ("u", "v"):
-        rows.put(LATEST, Latest(user, 1, *[None] * 4, text))
+        rows.put(LATEST, Latest(1, *[None] * 4, text, user))
     rows.accept()
     with pytest.raises(RowsRefused):
         await committed(PostgresStore(pool), [rows.changes])
