@@ -7,7 +7,7 @@ waited for, visibly; what somebody must mend ends the work, and no event pays fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,7 @@ from compose.local import Stack
 from projections.batch import Batch, Partition
 from projections.clickhouse import client as clickhouse
 from projections.health import Health
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import NotMigrated, acquire, open_pool
+from projections.postgres.pool import NotMigrated, Pool, acquire, open_pool
 from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Outcome, Projector
 from projections.store import Broken, RowsRefused, Unavailable
@@ -115,13 +114,11 @@ class World:
 
 
 @pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        world = World(database, pool)
-        await world.run(totals.DDL)
-        await world.run(TRIGGER)
-        yield world
+async def world(database: str, pool: Pool) -> World:
+    world = World(database, pool)
+    await world.run(totals.DDL)
+    await world.run(TRIGGER)
+    return world
 
 
 @pytest.mark.parametrize("code", DATA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,8 +29,7 @@ from projections.postgres.dead_letters import (
 )
 from projections.postgres.flushes import PostgresFlushLog
 from projections.postgres.index import PostgresIndex
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Projector
 from projections.rows import Rows
@@ -104,10 +103,8 @@ class Ward:
 
 
 @pytest.fixture
-async def ward(database: str) -> AsyncIterator[Ward]:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        yield Ward(pool, await PostgresIndex.open(pool, list(TOPICS)))
+async def ward(pool: Pool) -> Ward:
+    return Ward(pool, await PostgresIndex.open(pool, list(TOPICS)))
 
 
 def at_offset(event: Event, offset: int) -> Event:

@@ -16,7 +16,7 @@ from projections.batch import Batch, DeadLetter, Move, Partition
 from projections.memory import MemoryIndex, MemoryStore, run
 from projections.postgres.index import PostgresIndex
 from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import Pool, acquire, open_pool
 from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Hole, Outcome, Projector
 from projections.rows import Changes, Timer
@@ -324,20 +324,16 @@ async def test_any_split_into_batches_gives_the_same(
     assert results[0] == results[1]
 
 
-async def test_a_row_that_the_database_refuses_is_found_by_halving(database: str) -> None:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        async with acquire(pool) as connection:
-            await connection.execute(totals.DDL)
-        backend = await _postgres(pool)
-        amounts = ["1"] * 9 + [str(totals.TOO_LONG)] + ["2"] * 7
-        events = events_of([posted(amount) for amount in amounts])
-        outcome = await apply(backend, Projector(Totals(), backend.store), events)
-        assert outcome.fates[Fate.DEAD_LETTER] == 1
-        assert [position for position, _ in await backend.dead_letters()] == [
-            str(events[9].position)
-        ]
-        assert (await backend.rows())[0].total == 9 + 14
+async def test_a_row_that_the_database_refuses_is_found_by_halving(pool: Pool) -> None:
+    async with acquire(pool) as connection:
+        await connection.execute(totals.DDL)
+    backend = await _postgres(pool)
+    amounts = ["1"] * 9 + [str(totals.TOO_LONG)] + ["2"] * 7
+    events = events_of([posted(amount) for amount in amounts])
+    outcome = await apply(backend, Projector(Totals(), backend.store), events)
+    assert outcome.fates[Fate.DEAD_LETTER] == 1
+    assert [position for position, _ in await backend.dead_letters()] == [str(events[9].position)]
+    assert (await backend.rows())[0].total == 9 + 14
 
 
 def test_the_toy_events_are_what_the_suite_thinks() -> None:

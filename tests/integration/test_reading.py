@@ -8,8 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from projections.postgres.migrate import migrate
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import Pool, acquire, open_pool
 from projections.postgres.reading import between_swaps, one_state
 from projections.store import Unavailable
 from tests import totals
@@ -62,35 +61,31 @@ async def waits_for_a_lock(connection: Any) -> None:
             await connection.execute("select pg_sleep(0.01)")
 
 
-async def test_what_was_read_during_an_exchange_is_read_again(database: str) -> None:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        answers = ["mixed", "new"]
+async def test_what_was_read_during_an_exchange_is_read_again(pool: Pool) -> None:
+    answers = ["mixed", "new"]
 
-        async def find() -> str:
-            if len(answers) == 2:
-                await mark(pool, swapping=True)
-            return answers.pop(0)
+    async def find() -> str:
+        if len(answers) == 2:
+            await mark(pool, swapping=True)
+        return answers.pop(0)
 
-        async def pause(_: float) -> None:
-            await mark(pool, swapping=False)
+    async def pause(_: float) -> None:
+        await mark(pool, swapping=False)
 
-        assert await between_swaps(pool, "analytics", find, pause) == "new"
+    assert await between_swaps(pool, "analytics", find, pause) == "new"
 
 
-async def test_an_exchange_that_does_not_end_is_said(database: str) -> None:
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        await mark(pool, swapping=True)
+async def test_an_exchange_that_does_not_end_is_said(pool: Pool) -> None:
+    await mark(pool, swapping=True)
 
-        async def never() -> None:
-            raise AssertionError("read between the marks")
+    async def never() -> None:
+        raise AssertionError("read between the marks")
 
-        async def at_once(_: float) -> None:
-            """Does not wait."""
+    async def at_once(_: float) -> None:
+        """Does not wait."""
 
-        with pytest.raises(Unavailable, match="being swapped"):
-            await between_swaps(pool, "analytics", never, at_once)
+    with pytest.raises(Unavailable, match="being swapped"):
+        await between_swaps(pool, "analytics", never, at_once)
 
 
 async def mark(pool: Any, *, swapping: bool) -> None:

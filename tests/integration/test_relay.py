@@ -20,7 +20,7 @@ from compose.processes import Relay
 from projections.batch import Move, Partition
 from projections.postgres.migrate import migrate
 from projections.postgres.outbox import leading
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import Pool, acquire, open_pool
 from projections.postgres.store import PostgresStore
 from projections.rows import Changes, Timer
 from projections.store import Commit
@@ -97,11 +97,9 @@ def broker(request: pytest.FixtureRequest) -> Stack:
 
 
 @pytest.fixture
-async def owing(broker: Stack, database: str) -> AsyncIterator[Owing]:
+async def owing(broker: Stack, database: str, pool: Pool) -> Owing:
     await asyncio.to_thread(ensure, broker.kafka, 6)
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        yield Owing(broker, database, pool)
+    return Owing(broker, database, pool)
 
 
 def ids_of(drafts: Sequence[Draft]) -> set[str]:

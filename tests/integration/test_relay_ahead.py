@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ import pytest
 from compose.exit_codes import ExitCode
 from compose.local import Stack
 from projections import dead_letters
-from projections.postgres.migrate import migrate
 from projections.postgres.outbox import leading
-from projections.postgres.pool import acquire, open_pool
+from projections.postgres.pool import Pool, acquire
 from projections.rows import Timer
 from schemas.codec import RawRecord, encode
 from schemas.envelope import Draft
@@ -43,11 +41,9 @@ def broker(request: pytest.FixtureRequest) -> Stack:
 
 
 @pytest.fixture
-async def owing(broker: Stack, database: str) -> AsyncIterator[Owing]:
+async def owing(broker: Stack, database: str, pool: Pool) -> Owing:
     await asyncio.to_thread(ensure, broker.kafka, 6)
-    async with open_pool(database) as pool:
-        await migrate(pool)
-        yield Owing(broker, database, pool)
+    return Owing(broker, database, pool)
 
 
 async def published_once(owing: Owing, drafts: list[Draft]) -> None:
