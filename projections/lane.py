@@ -1,4 +1,4 @@
-"""A lane: one projection on the partitions of one number, batch after batch, one at a time."""
+"""A lane: one projection on all partitions that it can share a commit of, batch after batch."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ class Lane:
     A lane lives as long as an assignment. Commands go first: a batch of a projection that
     follows commands waits until those that were in the log when it was fetched are applied, so
     that a rule or a preference meets the same events in every run. What is pending when a commit
-    ends makes the next one: small batches when idle, large ones when behind, without a timer.
+    ends makes the next one, in the order in which it came: small batches when idle, large ones
+    when behind, without a timer.
     """
 
     def __init__(self, projector: Projector, reached: Reached, applied: Applied) -> None:
         self.projector = projector
         self._reached = reached
         self._applied = applied
-        self._pending: dict[str, deque[Batch]] = {}
+        self._commands: deque[Batch] = deque()
+        self._pending: deque[Batch] = deque()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -49,7 +51,7 @@ class Lane:
         if self._closing or batch.place not in self.projector.checkpoints:
             batch.release()
             return
-        self._pending.setdefault(batch.topic, deque()).append(batch)
+        (self._commands if batch.topic == COMMANDS else self._pending).append(batch)
         self._changed.set()
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class Lane:
                 while not self._closing and (batches := self._next()):
                     await self._apply(batches)
         finally:
-            self._drop(batch for queue in self._pending.values() for batch in queue)
+            self._drop([*self._commands, *self._pending])
 
     async def close(self) -> None:
         """Accept nothing more and return when the batch in hand is committed."""
@@ -86,7 +88,7 @@ class Lane:
             self._drop(batches)
             self._idle.set()
 
-    async def _fold(self, batches: list[Batch]) -> None:
+    async def _fold(self, batches: Sequence[Batch]) -> None:
         while True:
             try:
                 self._applied(batches, await self.projector.apply(batches))
@@ -95,27 +97,44 @@ class Lane:
                 # Either another worker has the partition, or a rebuild has swapped the tables
                 # and handed it over to whoever had it.
                 if not await self.projector.regain():
-                    logger.warning("fenced: %s", loss)
-                    for place in {batch.place for batch in batches}:
-                        self.projector.let_go(place)
-                    return
+                    return await self._fold_held(batches, loss)
                 logger.info("%s goes on with rebuilt tables", self.projector.projection.name)
+
+    async def _fold_held(self, batches: Sequence[Batch], loss: Fenced) -> None:
+        """Some of the partitions are another worker's now: go on with the others.
+
+        Those of one number always have the same owner, and are what waits for one another.
+        """
+        numbers = {batch.partition for batch in batches}
+        if len(numbers) == 1:
+            logger.warning("fenced: %s", loss)
+            for place in {batch.place for batch in batches}:
+                self.projector.let_go(place)
+            return
+        for number in sorted(numbers):
+            await self._fold([batch for batch in batches if batch.partition == number])
 
     def _next(self) -> list[Batch]:
         chosen: list[Batch] = []
         count = 0
-        for topic in sorted(self._pending, key=lambda name: (name != COMMANDS, name)):
-            queue = self._pending[topic]
-            while queue and (count < COMMIT_EVENTS_MAX or not chosen):
-                if not self._is_ready(queue[0], chosen):
-                    break
-                batch = queue.popleft()
-                count += len(batch.events)
+        while self._commands and count < COMMIT_EVENTS_MAX:
+            chosen.append(self._commands.popleft())
+            count += len(chosen[-1].events)
+        left: list[Batch] = []
+        unready: set[Partition] = set()
+        while self._pending and (count < COMMIT_EVENTS_MAX or not chosen):
+            batch = self._pending.popleft()
+            if batch.place in unready or not self._is_ready(batch, chosen):
+                unready.add(batch.place)
+                left.append(batch)
+            else:
                 chosen.append(batch)
+                count += len(batch.events)
+        self._pending.extendleft(reversed(left))
         return chosen
 
     def _is_ready(self, batch: Batch, chosen: list[Batch]) -> bool:
-        if batch.topic == COMMANDS or not self.projector.projection.follows_commands:
+        if not self.projector.projection.follows_commands:
             return True
         place = Partition(COMMANDS, batch.partition)
         checkpoint = self.projector.checkpoints.get(place)

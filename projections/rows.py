@@ -20,8 +20,8 @@ from schemas.numbers import EXACT
 R = TypeVar("R", bound=Row)
 
 #: Load units kept between batches. A unit is one person's rows of one table, some hundred bytes
-#: to some kilobytes, so that a lane stays within tens of megabytes.
-CACHED_UNITS_MAX = 20_000
+#: to some kilobytes, so that a lane stays within some hundred megabytes.
+CACHED_UNITS_MAX = 100_000
 
 
 class NotLoaded(Exception):

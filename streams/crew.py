@@ -257,10 +257,10 @@ class Crew:
     def _new_lanes(
         self, projection: Projection, places: Sequence[Partition]
     ) -> list[tuple[Lane, list[Partition]]]:
-        groups: dict[tuple[bool, int], list[Partition]] = {}
+        groups: dict[bool, list[Partition]] = {}
         for place in places:
             if place.topic in projection.topics:
-                groups.setdefault((_is_market(place.topic), place.partition), []).append(place)
+                groups.setdefault(_is_market(place.topic), []).append(place)
 
         async def reached(wanted: Mapping[Partition, int]) -> None:
             await self._waiting.reached(projection.name, wanted)
