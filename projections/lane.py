@@ -97,7 +97,8 @@ class Lane:
                 # Either another worker has the partition, or a rebuild has swapped the tables
                 # and handed it over to whoever had it.
                 if not await self.projector.regain():
-                    return await self._fold_held(batches, loss)
+                    await self._fold_held(batches, loss)
+                    return
                 logger.info("%s goes on with rebuilt tables", self.projector.projection.name)
 
     async def _fold_held(self, batches: Sequence[Batch], loss: Fenced) -> None:

@@ -187,7 +187,11 @@ def _check(serving: Positions, ends: Positions) -> None:
 
 
 class Lanes:
-    """Folds what is replayed: a lane for each partition number, all beside each other."""
+    """Folds what is replayed: a lane for each partition number, all beside each other.
+
+    A worker has one for all of them, since other projections fold while one commits; here is one
+    projection alone.
+    """
 
     def __init__(
         self,

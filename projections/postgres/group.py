@@ -1,8 +1,8 @@
 """Group commit: what several lanes have to write at the same moment goes in one transaction.
 
-A worker has a lane for each projection and partition, and when little is to be done each of them
-has a small commit to make some fifty times a second. What a transaction costs by itself is then
-most of what is paid. So while one is under way the others gather, and go together when it ends.
+A worker has a lane or two for each projection, and when little is to be done each of them has a
+small commit to make some dozen times a second. What a transaction costs by itself is then most of
+what is paid. So while one is under way the others gather, and go together when it ends.
 """
 
 from __future__ import annotations

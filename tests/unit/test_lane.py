@@ -17,8 +17,9 @@ from projections.rows import Rows
 from projections.tables import Want
 from schemas.envelope import Event
 
-LEDGER, COMMAND, PRICES = (
+LEDGER, OTHER, COMMAND, PRICES = (
     Partition("bfc.ledger", 3),
+    Partition("bfc.ledger", 4),
     Partition(COMMANDS, 3),
     Partition("market.prices", 3),
 )
@@ -93,6 +94,21 @@ async def test_a_batch_waits_for_the_commands_that_were_in_the_log() -> None:
         assert watch.released == 2
 
 
+async def test_what_waits_for_commands_holds_up_no_other_partition() -> None:
+    watch = Watch()
+    async with lane_of(watch, LEDGER, COMMAND, OTHER) as lane:
+        lane.offer(watch.batch(LEDGER, 0, 5, {COMMAND: 2}))
+        lane.offer(watch.batch(LEDGER, 5, 6))
+        lane.offer(watch.batch(OTHER, 0, 7))
+        await watch.done.wait()
+        assert watch.commits == [["bfc.ledger"]]
+        assert lane.projector.checkpoints[OTHER].next_offset == 7
+        watch.done.clear()
+        lane.offer(watch.batch(COMMAND, 0, 2))
+        await watch.done.wait()
+        assert lane.projector.checkpoints[LEDGER].next_offset == 6
+
+
 async def test_what_is_pending_makes_one_commit_with_commands_first() -> None:
     watch = Watch()
     async with lane_of(watch, LEDGER, COMMAND) as lane:
@@ -130,6 +146,25 @@ async def test_a_fenced_lane_lets_go_and_goes_on_with_the_others() -> None:
         lane.offer(watch.batch(COMMAND, 0, 2))
         await watch.done.wait()
         assert watch.commits == [[COMMANDS]]
+
+
+async def test_what_another_worker_has_taken_does_not_stop_other_numbers() -> None:
+    watch = Watch()
+    async with lane_of(watch, LEDGER, OTHER) as lane:
+        store: Any = lane.projector._store
+        await store.take("follower", [LEDGER])
+        lane.offer(watch.batch(LEDGER, 0, 5))
+        lane.offer(watch.batch(OTHER, 0, 7))
+        await watch.done.wait()
+        assert {place: held.next_offset for place, held in lane.projector.checkpoints.items()} == {
+            OTHER: 7
+        }
+        assert watch.commits == [["bfc.ledger"]]
+        watch.done.clear()
+        lane.offer(watch.batch(OTHER, 7, 9))
+        await watch.done.wait()
+        assert lane.projector.checkpoints[OTHER].next_offset == 9
+        assert watch.released == 3
 
 
 async def test_a_closed_lane_finishes_what_it_has_in_hand_and_takes_nothing_more() -> None:
