@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -85,6 +86,9 @@ ODD_VALUES = (
     )
 )
 
+#: U+0000 in JSON; behind an even number of backslashes it is a backslash and a text like it.
+NUL_ESCAPED = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+
 
 @given(data=st.data())
 @settings(max_examples=400, deadline=None)
@@ -101,7 +105,7 @@ def test_both_paths_agree_on_altered_events(data: st.DataObject) -> None:
     text = json.dumps(document, ensure_ascii=data.draw(st.booleans()))
     value = text.encode("utf-8", "surrogatepass")
     if isinstance(agree(record(event_type, key, value)), Event) and document.get("data"):
-        assert "\\u0000" not in text
+        assert NUL_ESCAPED.search(text) is None
 
 
 @given(data=st.data())
