@@ -13,6 +13,7 @@ from typing import Any
 from gateway.operations import Call
 from gateway.parts import Parts
 from projections.batch import Partition
+from schemas.codec import encode_batch
 from schemas.envelope import Draft, now, uuid7
 from schemas.position import Position
 from schemas.topics import APP_COMMANDS, partition_of
@@ -78,4 +79,4 @@ async def append(parts: Parts, drafts: Sequence[Draft]) -> Sequence[Position]:
         InvalidEvent: a draft is not a valid event.
         Unavailable: the log does not answer.
     """
-    return await parts.log.append(drafts)
+    return await parts.log.append(encode_batch(drafts, tenant=parts.settings.tenant))

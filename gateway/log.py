@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from schemas.envelope import Draft
+from schemas.codec import Encoded
 from schemas.position import Position
 
 Place = tuple[str, int]
@@ -14,11 +14,13 @@ Place = tuple[str, int]
 class Log(Protocol):
     """Where writes go."""
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Position]:
+    async def append(self, events: Sequence[Encoded]) -> Sequence[Position]:
         """Append in order and return when all in-sync replicas have them, one position each.
 
+        They are valid (`schemas.codec.judge`); nobody checks them again.
+
         Raises:
-            Unavailable: the log does not answer; what became of the drafts is unknown, and
+            Unavailable: the log does not answer; what became of the events is unknown, and
                 sending them again with the same ids does no harm.
         """
 

@@ -16,7 +16,7 @@ import msgspec
 from schemas import careful, cloudevents, instants
 from schemas.attributes import extensions_of
 from schemas.envelope import HEADERS, Draft, Event, key_of, now, topic_of, written
-from schemas.errors import FieldError, InvalidEvent, reason
+from schemas.errors import FieldError, Invalid, InvalidEvent, reason
 from schemas.fast import KEYS, FastDecoder, Record, is_legible, placed, topical
 from schemas.instants import milliseconds
 from schemas.position import Position
@@ -162,7 +162,7 @@ def encode(draft: Draft, *, tenant: str = TENANT) -> bytes:
 
 
 class Encoded(NamedTuple):
-    """A valid draft as it goes into the log."""
+    """An event as it goes into the log, structured mode."""
 
     topic: str
     key: bytes
@@ -170,28 +170,58 @@ class Encoded(NamedTuple):
 
 
 def encode_batch(drafts: Sequence[Draft], *, tenant: str = TENANT) -> list[Encoded]:
-    """The records of drafts, structured mode; raises InvalidEvent if one is not valid.
-
-    They are decoded as everybody will decode them, all together: that is cheaper than each alone.
-    """
+    """The records of drafts; raises InvalidEvent if one is not valid."""
     if not drafts:
         return []
-    parts = [_encoded(draft, tenant) for draft in drafts]
     # None lies ahead of the newest: whether one lies in the future is not asked here.
     at = milliseconds(max([draft.time for draft in drafts]))
-    records = [RawRecord(topic, 0, 0, key, value, HEADERS, at) for topic, key, value in parts]
-    for decoded in decode_batch(records, tenant=tenant):
-        if isinstance(decoded, Unreadable):
-            raise InvalidEvent(decoded.errors)
-    return parts
+    made: list[Encoded] = []
+    for each in encode_each(drafts, at, tenant=tenant):
+        if isinstance(each, InvalidEvent):
+            raise each
+        made.append(each)
+    return made
 
 
-def _encoded(draft: Draft, tenant: str) -> Encoded:
-    topic = topic_of(draft).name
+def encode_each(
+    drafts: Sequence[Draft], at: int, *, tenant: str = TENANT
+) -> list[Encoded | InvalidEvent]:
+    """Each draft's record, or what is wrong with it; ``at`` as in `judge`."""
+    return judge([_encoded(draft, tenant) for draft in drafts], at, tenant=tenant)
+
+
+def judge(
+    events: Sequence[Encoded | InvalidEvent], at: int, *, tenant: str = TENANT
+) -> list[Encoded | InvalidEvent]:
+    """Events that are about to be sent, or what is wrong with each.
+
+    They are decoded as everybody will decode them from the log, ``at`` being the moment of
+    ingestion in milliseconds; all together, which is cheaper than each alone.
+    """
+    records = [
+        RawRecord(event.topic, 0, 0, event.key, event.value, HEADERS, at)
+        for event in events
+        if isinstance(event, Encoded)
+    ]
+    decoded = iter(decode_batch(records, tenant=tenant))
+    return [
+        InvalidEvent(seen.errors)
+        if isinstance(event, Encoded) and isinstance(seen := next(decoded), Unreadable)
+        else event
+        for event in events
+    ]
+
+
+def _encoded(draft: Draft, tenant: str) -> Encoded | InvalidEvent:
     try:
+        topic = topic_of(draft).name
         value = written(draft, tenant)
+    except InvalidEvent as error:
+        return error
     except UnicodeEncodeError:
-        raise InvalidEvent([FieldError("", "a text has a lone surrogate")]) from None
+        return InvalidEvent([FieldError("", "a text has a lone surrogate")])
+    except Invalid as error:
+        return InvalidEvent([FieldError("data", str(error))])
     try:
         key = key_of(draft)
     except InvalidEvent:

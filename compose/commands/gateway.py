@@ -19,7 +19,7 @@ from compose.settings import read_settings
 if TYPE_CHECKING:
     from gateway.log import Log
     from gateway.settings import Settings
-    from schemas.envelope import Draft
+    from schemas.codec import Encoded
     from schemas.position import Position
     from streams.producer import Producer, ProducerSettings
 
@@ -151,14 +151,14 @@ class ProducerLog:
         if producer is not None:
             await producer.__aexit__(asyncio.CancelledError, None, None)
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Position]:
+    async def append(self, events: Sequence[Encoded]) -> Sequence[Position]:
         """See `gateway.log.Log`."""
         from projections.store import Unavailable
         from streams.producer import NotAccepted, ProducerError
 
         producer = await self.open()
         try:
-            return await producer.append(drafts)
+            return await producer.send_encoded(events)
         except NotAccepted:
             if self._producer is producer:
                 await self.close()
@@ -166,6 +166,6 @@ class ProducerLog:
         except ProducerError as error:
             raise Unavailable(str(error)) from error
         try:
-            return await producer.append(drafts)
+            return await producer.send_encoded(events)
         except ProducerError as error:
             raise Unavailable(str(error)) from error

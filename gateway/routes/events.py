@@ -14,13 +14,11 @@ from starlette.responses import Response
 from gateway.answers import written
 from gateway.auth import PRODUCER
 from gateway.bodies import read_body
-from gateway.commands import append
-from gateway.incoming import STRUCTURED, Given, checked
+from gateway.incoming import STRUCTURED, Given, Valid, checked
 from gateway.metrics import Metrics
 from gateway.operations import Access, Call, Operation, Shape
 from gateway.problems import ErrorItem, Problem, malformed, wrong
 from schemas.cloudevents import percent_decoded
-from schemas.envelope import Draft
 from schemas.errors import FieldError, Invalid, InvalidEvent
 
 _BATCH = "application/cloudevents-batch+json"
@@ -87,7 +85,7 @@ class EventsIn:
         given = _given(call.request, body)
         if not given:
             raise wrong(FieldError("", "there is no event in it"))
-        drafts: dict[int, Draft] = {}
+        valid: dict[int, Valid] = {}
         rejected: list[dict[str, Any]] = []
         for start in range(0, len(given), CHECKED_AT_ONCE):
             if start:
@@ -97,13 +95,14 @@ class EventsIn:
                 if isinstance(found, InvalidEvent):
                     rejected.append(_rejection(index, given[index], found))
                 else:
-                    drafts[index] = found
-        positions = await append(call.parts, list(drafts.values())) if drafts else []
-        self._metrics.events.labels("accepted").inc(len(drafts))
+                    valid[index] = found
+        events = [each.event for each in valid.values()]
+        positions = await call.parts.log.append(events) if events else []
+        self._metrics.events.labels("accepted").inc(len(events))
         self._metrics.events.labels("rejected").inc(len(rejected))
         accepted = [
-            {"index": index, "id": draft.id, "position": str(position)}
-            for (index, draft), position in zip(drafts.items(), positions, strict=True)
+            {"index": index, "id": each.event_id, "position": str(position)}
+            for (index, each), position in zip(valid.items(), positions, strict=True)
         ]
         outcome = {"accepted": accepted, "rejected": rejected}
         if not accepted:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from confluent_kafka import Producer as Client
 
-from schemas.codec import RawRecord
+from schemas.codec import Encoded
 from schemas.envelope import Draft
 from schemas.position import Position
 from streams.producer.delivery import ENCODED_AT_ONCE_MAX, Batch, connect, encode, enqueue
@@ -72,7 +72,13 @@ class Producer:
         Raises InvalidDraft (nothing was sent), TopicMissing, EventTooLarge, NotAccepted, and
         DeliveryUnknown when the broker did not confirm all in time.
         """
-        records = await self._encode(drafts)
+        return await self.send_encoded(await self._encode(drafts))
+
+    async def send_encoded(self, records: Sequence[Encoded]) -> list[Position]:
+        """The same for events that `schemas.codec.judge` has found valid: they are not checked.
+
+        Raises as `send_many`, but for InvalidDraft.
+        """
         if not records:
             return []
         loop = asyncio.get_running_loop()
@@ -94,17 +100,13 @@ class Producer:
             self._waiting.discard(done)
         return batch.result(self._settings)
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Position]:
-        """`send_many` by the name that the gateway knows it under."""
-        return await self.send_many(drafts)
-
     async def flush(self) -> None:
         """Returns when nothing that any task has sent is still on its way."""
         while self._waiting:
             await asyncio.wait(set(self._waiting))
 
-    async def _encode(self, drafts: Sequence[Draft]) -> list[RawRecord]:
-        records: list[RawRecord] = []
+    async def _encode(self, drafts: Sequence[Draft]) -> list[Encoded]:
+        records: list[Encoded] = []
         for start in range(0, len(drafts), ENCODED_AT_ONCE_MAX):
             if start:
                 await asyncio.sleep(0)
@@ -112,7 +114,7 @@ class Producer:
             records += encode(part, self._settings.tenant, start)
         return records
 
-    async def _enqueue(self, batch: Batch, records: list[RawRecord]) -> None:
+    async def _enqueue(self, batch: Batch, records: Sequence[Encoded]) -> None:
         client = self._required()
         queued = enqueue(client, batch, records, 0)
         while queued < len(records):

@@ -12,13 +12,12 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from schemas.codec import RawRecord, Unreadable, decode_batch
-from schemas.envelope import HEADERS, Draft, document_of, key_of, topic_of
-from schemas.errors import FieldError, Invalid, InvalidEvent
+from schemas.codec import Encoded, encode_each
+from schemas.envelope import HEADERS, Draft
+from schemas.errors import InvalidEvent
 from schemas.position import Position
 from streams.producer.errors import (
     BrokerAway,
@@ -68,7 +67,7 @@ _HEADERS: list[tuple[str, str | bytes | None]] = list(HEADERS)
 class Batch:
     """The records of one call: what became of each, and how many are still on their way."""
 
-    def __init__(self, records: Sequence[RawRecord], done: Callable[[], None]) -> None:
+    def __init__(self, records: Sequence[Encoded], done: Callable[[], None]) -> None:
         # The records themselves are the client's now.
         self._topics = [record.topic for record in records]
         # Of what is in the log: (partition, offset). Positions are made when they are asked for.
@@ -117,40 +116,26 @@ class Batch:
         return [position for position in self.positions if position is not None]
 
 
-def encode_all(drafts: Sequence[Draft], tenant: str) -> list[RawRecord]:
+def encode_all(drafts: Sequence[Draft], tenant: str) -> list[Encoded]:
     """Every draft as a record; raises InvalidDraft for the first that is not valid."""
-    records: list[RawRecord] = []
+    events: list[Encoded] = []
     for start in range(0, len(drafts), ENCODED_AT_ONCE_MAX):
-        records += encode(drafts[start : start + ENCODED_AT_ONCE_MAX], tenant, start)
-    return records
+        events += encode(drafts[start : start + ENCODED_AT_ONCE_MAX], tenant, start)
+    return events
 
 
-def encode(drafts: Sequence[Draft], tenant: str, start: int) -> list[RawRecord]:
-    """The same of some drafts of a call, the first of which is its `start`-th.
-
-    What is asked is what every reader will ask: the records are decoded as they will be from
-    the log, the moment of ingestion being now.
-    """
+def encode(drafts: Sequence[Draft], tenant: str, start: int) -> list[Encoded]:
+    """The same of some drafts of a call, the first of which is its `start`-th."""
+    events: list[Encoded] = []
     now_ms = time.time_ns() // 1_000_000
-    records = [_record(index, draft, tenant, now_ms) for index, draft in enumerate(drafts, start)]
-    for index, seen in enumerate(decode_batch(records, tenant=tenant), start):
-        if isinstance(seen, Unreadable):
-            raise InvalidDraft(index, seen.errors)
-    return records
+    for index, event in enumerate(encode_each(drafts, now_ms, tenant=tenant), start):
+        if isinstance(event, InvalidEvent):
+            raise InvalidDraft(index, event.errors)
+        events.append(event)
+    return events
 
 
-def _record(index: int, draft: Draft, tenant: str, now_ms: int) -> RawRecord:
-    try:
-        topic, key = topic_of(draft).name, key_of(draft)
-        value = msgspec.json.encode(document_of(draft, tenant))
-    except InvalidEvent as error:
-        raise InvalidDraft(index, error.errors) from None
-    except (Invalid, UnicodeEncodeError) as error:
-        raise InvalidDraft(index, [FieldError("data", str(error))]) from None
-    return RawRecord(topic, 0, 0, key, value, HEADERS, now_ms)
-
-
-def enqueue(client: Client, batch: Batch, records: Sequence[RawRecord], start: int) -> int:
+def enqueue(client: Client, batch: Batch, records: Sequence[Encoded], start: int) -> int:
     """Put records from `start` on into the queue; returns how many fitted.
 
     A record that the client refuses outright is reported to the batch like a failed delivery.

@@ -146,7 +146,7 @@ async def test_many_at_once_keep_their_order(kafka: str) -> None:
     people = [someone() for _ in range(10)]
     drafts = [posted(user=people[number % 10]) for number in range(5_000)]
     async with Producer(settings(kafka)) as producer:
-        batches = await asyncio.gather(*(producer.append(drafts[i::4]) for i in range(4)))
+        batches = await asyncio.gather(*(producer.send_many(drafts[i::4]) for i in range(4)))
     seen: set[Position] = set()
     for part, positions in zip((drafts[i::4] for i in range(4)), batches, strict=True):
         last: dict[bytes, int] = {}
