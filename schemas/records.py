@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Any
@@ -39,6 +40,15 @@ class Records(Sequence[RawRecord]):
         """Add some of the records of the same partition that come next."""
         for name in ("offsets", "keys", "values", "headers", "timestamps"):
             getattr(self, name).extend(getattr(other, name)[start:stop])
+
+    def between(self, start: int, end: int) -> Records:
+        """Those with offsets from ``start`` up to, but not including, ``end``."""
+        first, last = bisect_left(self.offsets, start), bisect_left(self.offsets, end)
+        if last - first == len(self):
+            return self
+        found = Records(self.topic, self.partition)
+        found.extend(self, first, last)
+        return found
 
     def __len__(self) -> int:
         return len(self.offsets)

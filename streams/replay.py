@@ -15,6 +15,8 @@ from projections.intake import Fetched, Intake
 from projections.log_identity import LogMismatch
 from projections.rebuild import Positions, RebuildLost, commands_first
 from projections.store import Unavailable
+from schemas.records import Records
+from streams import fetching
 from streams.ends import true_end
 from streams.topics import BrokerSilent, log_ends
 
@@ -161,11 +163,11 @@ class KafkaLog:
             # The position may be beyond the last record: transaction markers take offsets, too.
             reached = min(position, end)
             if reached > start:
-                found = [r for r in records.get(_asked(place), ()) if start <= r.offset < end]
+                found = records.get(_asked(place)) or Records(*place)
                 self._handed[place] = reached
                 if reached == end:
                     self._consumer.pause(_asked(place))
-                yield Fetched(place, start, reached, found)
+                yield Fetched(place, start, reached, found.between(start, reached))
 
 
 def _asked(place: Partition) -> aiokafka.TopicPartition:
@@ -181,6 +183,7 @@ async def reading_for(
     Raises:
         Unavailable: no broker answers.
     """
+    fetching.install()
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=kafka,
         isolation_level="read_committed",

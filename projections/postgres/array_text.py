@@ -6,7 +6,7 @@ its own, which takes ten times as long as joining texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +34,11 @@ def of_texts(values: Sequence[str | None]) -> ArrayText:
     except TypeError:
         return _of_each(values)
     return _of_joined(joined, len(values))
+
+
+def of_plain(values: Iterable[int | str]) -> ArrayText:
+    """The array of values that need no quotes: numbers and UUIDs."""
+    return ArrayText(f"{{{','.join(map(str, values))}}}")
 
 
 def of_column(column: pa.ChunkedArray) -> ArrayText:

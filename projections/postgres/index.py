@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from uuid import UUID
 
 import asyncpg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from projections.batch import DeadLetter, Keyed
-from projections.postgres import arrow, queries, statements
+from projections.postgres import array_text, arrow, queries, statements
 from projections.postgres.pool import Connection, Pool, acquire
 from projections.postgres.store import wake_relay, write_dead_letters
 from schemas.columns import KEY_BYTES, Keys
@@ -152,9 +151,11 @@ def _fixed(keys: Sequence[bytes]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(KEY_BYTES), len(keys), buffers)
 
 
-def _arrays(rows: Sequence[First]) -> list[list[object]]:
+def _arrays(rows: Sequence[First]) -> list[array_text.ArrayText]:
     keys, *rest = statements.transposed(rows, 4)
-    return [[UUID(bytes=key) for key in keys], *rest]
+    text, digits = b"".join(keys).hex(), 2 * KEY_BYTES
+    numbers = [text[at : at + digits] for at in range(0, len(text), digits)]
+    return [array_text.of_plain(each) for each in (numbers, *rest)]
 
 
 async def _write_letters(

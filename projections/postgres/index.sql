@@ -9,7 +9,9 @@ select exists (select from earlier_positions)
 -- Returns the keys that nobody had recorded before, and whether a log had them that was given up
 -- for this one.
 insert into first_positions (key, topic, partition, "offset")
-select * from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
+select * from unnest(
+    $1::text::uuid[], $2::text::smallint[], $3::text::integer[], $4::text::bigint[]
+)
 on conflict (key) do nothing
 returning key, exists (
     select from earlier_positions e where e.key = first_positions.key
@@ -18,8 +20,9 @@ returning key, exists (
 -- name: stand_elsewhere
 -- Those keys whose first position is another one. A statement of its own after that one: what
 -- somebody else recorded while it waited for them is seen by a later snapshot only.
-select g.key from unnest($1::uuid[], $2::smallint[], $3::integer[], $4::bigint[])
-    as g(key, topic, partition, "offset")
+select g.key from unnest(
+    $1::text::uuid[], $2::text::smallint[], $3::text::integer[], $4::text::bigint[]
+) as g(key, topic, partition, "offset")
 where not exists (
     select from first_positions f
     where f.key = g.key

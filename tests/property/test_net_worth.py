@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from projections.memory import MemoryIndex, MemoryStore, apply_to
 from projections.net_worth import cost
-from projections.net_worth.exact import as_text, of_text
+from projections.net_worth.exact import as_text, fixed, of_text
 from projections.net_worth.projection import NetWorth
 from projections.net_worth.tables import POSITIONS
 from projections.projector import Projector
@@ -132,3 +133,14 @@ async def test_cost_by_average_and_by_lots_is_what_a_plain_reader_counts(
 @given(st.fractions())
 def test_numbers_survive_their_text(number: Any) -> None:
     assert of_text(as_text(number)) == number
+
+
+@given(st.fractions(), st.sampled_from([0, 2, 3, 18]))
+def test_numbers_are_rounded_half_to_even_when_shown(number: Fraction, places: int) -> None:
+    assert Fraction(fixed(number, places)) == round(number, places)
+
+
+@given(st.integers(), st.sampled_from([0, 2, 3, 18]))
+def test_ties_are_rounded_to_the_even_neighbour(odd: int, places: int) -> None:
+    tie = Fraction(2 * odd + 1, 2 * 10**places)
+    assert Fraction(fixed(tie, places)) == round(tie, places)

@@ -112,6 +112,14 @@ def test_a_piece_keeps_what_it_has_when_the_next_is_taken() -> None:
     assert [*before, *second] == by_stock(0)[0]
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 99), (5, 19), (11, 12), (0, 0), (13, 14), (40, 50)])
+def test_a_stretch_of_a_piece_is_cut_by_offsets(start: int, end: int) -> None:
+    records = unpacked(_Unpacked, 0).take(None)
+    wanted = [record for record in records if start <= record.offset < end]
+    assert list(records.between(start, end)) == wanted
+    assert list(records) == by_stock(0)[0]
+
+
 def test_a_damaged_batch_is_an_error() -> None:
     damaged = LOG[:-1] + bytes([LOG[-1] ^ 1])
     parts = unpacked(_Unpacked, 0, damaged)
