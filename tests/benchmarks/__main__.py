@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read(arguments: Sequence[str]) -> tuple[Options, list[Benchmark], Path | None]:
     by_name = {each.NAME: each for each in BENCHMARKS}
-    known = "\n".join(f"  {each.NAME:12} {each.SUMMARY}" for each in BENCHMARKS)
+    known = "\n".join(f"  {each.NAME:14} {each.SUMMARY}" for each in BENCHMARKS)
     made = parser(f"Benchmarks:\n{known}")
     made.prog = "python -m tests.benchmarks"
     made.formatter_class = argparse.RawDescriptionHelpFormatter

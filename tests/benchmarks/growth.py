@@ -23,9 +23,6 @@ from tests.benchmarks.stand import Stand, stand
 from tests.benchmarks.steady import Steady
 from tests.benchmarks.traffic import Record, prefill, rule_commands, tell
 
-NAME = "growth"
-SUMMARY = "cost per event by history, people and rules; cost of a price tick by its holders"
-
 #: Events whose cost is measured at each point, once for each run.
 MEASURED = 100_000
 MEASURED_TICKS = 20_000
@@ -86,14 +83,6 @@ class System(NamedTuple):
             finally:
                 point.usages.append(meter.stop())
         point.postgres_mib = self.at.database_mib()
-
-
-def run(options: Options, report: Report) -> None:
-    """Four curves, one after the other."""
-    _by_history(options, report)
-    _by_people(options, report)
-    _by_rules(options, report)
-    _by_holders(options, report)
 
 
 def _by_history(options: Options, report: Report) -> None:
@@ -192,4 +181,22 @@ def _report(report: Report, of: str, points: list[Point]) -> None:
         rows,
     )  # fmt: skip
     ratios = {f"{point.size}": row[2] for point, row in zip(points, rows, strict=True)}
-    report.data.setdefault(NAME, {})[of] = ratios
+    report.data.setdefault("growth", {})[of] = ratios
+
+
+@dataclass
+class Curve:
+    """A benchmark: one curve."""
+
+    NAME: str
+    SUMMARY: str
+    run: Callable[[Options, Report], None]
+
+
+#: Each by itself, since at their full sizes some of them take the better part of an hour.
+CURVES = (
+    Curve("growth-holders", "cost of a price tick by holders of its symbol", _by_holders),
+    Curve("growth-people", "cost per event by people", _by_people),
+    Curve("growth-rules", "cost per event by rules of others", _by_rules),
+    Curve("growth-history", "cost per event by history", _by_history),
+)
