@@ -6,24 +6,30 @@ import asyncio
 from collections.abc import Callable
 
 from projections.batch import Partition
+from projections.lane import COMMANDS
 
-#: Records of one partition handed over and not yet applied, and of all partitions together: the
-#: memory of a worker that is behind.
+#: Records of one partition handed over and not yet applied, and of all partitions together, of
+#: commands and of everything else each: the memory of a worker that is behind.
 OUTSTANDING_RECORDS_MAX = 20_000
 OUTSTANDING_RECORDS_TOTAL_MAX = 100_000
 
 
 class Backlog:
-    """Counts what has been handed over and not yet released, so that fetching can wait."""
+    """Counts what has been handed over and not yet released, so that fetching can wait.
+
+    Commands count apart: events wait for commands that lie before them, and if what waits had
+    taken all the room there is, the commands would never be fetched.
+    """
 
     def __init__(self) -> None:
         self._outstanding: dict[Partition, int] = {}
-        self._total = 0
+        #: Of commands (True) and of everything else.
+        self._totals = {True: 0, False: 0}
         self._room = asyncio.Event()
 
     def has_room(self, place: Partition) -> bool:
         return (
-            self._total < OUTSTANDING_RECORDS_TOTAL_MAX
+            self._totals[place.topic == COMMANDS] < OUTSTANDING_RECORDS_TOTAL_MAX
             and self._outstanding.get(place, 0) < OUTSTANDING_RECORDS_MAX
         )
 
@@ -33,14 +39,14 @@ class Backlog:
         if left == 0:
             return lambda: None
         self._outstanding[place] = self._outstanding.get(place, 0) + count
-        self._total += count
+        self._totals[place.topic == COMMANDS] += count
 
         def release() -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 self._outstanding[place] -= count
-                self._total -= count
+                self._totals[place.topic == COMMANDS] -= count
                 self._room.set()
 
         return release

@@ -19,10 +19,12 @@ from projections.log_identity import LogMismatch
 from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire
 from projections.projector import Fate
+from streams import app, backlog
 from streams.relay import relay
 from streams.relay_log import kafka_log
-from tests.builders import posted
+from tests.builders import draft, posted
 from tests.e2e.system import read_log
+from tests.totals import Totals
 from tests.worker_running import BROKERS, SECONDS_MAX, World, a_world, ended, stack_of
 
 
@@ -101,6 +103,31 @@ async def test_workers_that_come_and_go_apply_everything_once(world: World) -> N
     good = sum(1 for record in log if record.value not in (None, b"not json"))
     rows = await world.fetch("select sum(entries) from totals")
     assert rows[0][0] == good
+
+
+class Following(Totals):
+    """Totals of a projection that waits for the commands that lie before its events."""
+
+    name = "totals"
+    topics = ("app.commands", "bfc.ledger")
+    follows_commands = True
+
+
+async def test_what_waits_for_commands_never_takes_their_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker far behind, that may have little in hand: all commands are before all events."""
+    monkeypatch.setattr(backlog, "OUTSTANDING_RECORDS_TOTAL_MAX", 100)
+    monkeypatch.setattr(app, "FETCH_RECORDS_MAX", 20)
+    monkeypatch.setattr(app, "FETCH_BYTES_MAX", 2_000)
+    for some in range(10):
+        people = [f"usr_{some}_{n}" for n in range(60)]
+        await world.send([posted("1", user=user) for user in people])
+        changed = {"preferences": {"timezone": "Asia/Kolkata"}, "effective": {}}
+        await world.send([draft("app.preferences.changed", changed, user=user) for user in people])
+    running = await world.worker(projection=Following())
+    await world.caught_up(running)
+    await ended(running)
 
 
 async def test_markers_of_transactions_move_the_checkpoint(world: World) -> None:

@@ -61,6 +61,19 @@ def test_the_total_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not backlog.has_room(Partition("market.fx", 5))
 
 
+def test_commands_have_room_whatever_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlogs, "OUTSTANDING_RECORDS_TOTAL_MAX", 10)
+    backlog = Backlog()
+    backlog.claim(PLACE, 10, claims=1)
+    commands = Partition("app.commands", 0)
+    assert backlog.has_room(commands)
+    release = backlog.claim(commands, 10, claims=1)
+    assert not backlog.has_room(Partition("app.commands", 1))
+    release()
+    assert backlog.has_room(commands)
+    assert not backlog.has_room(PLACE)
+
+
 def test_what_nobody_reads_takes_no_room() -> None:
     backlog = Backlog()
     backlog.claim(PLACE, 1 << 30, claims=0)
