@@ -123,7 +123,9 @@ class World:
         while True:
             if running.task.done():
                 running.task.result()
-            rows = await self.fetch("select partition, next_offset from checkpoints")
+            rows = await self.fetch(
+                "select partition, next_offset from checkpoints where topic = 'bfc.ledger'"
+            )
             reached = {row[0]: row[1] for row in rows}
             # The broker's own answer is a lower bound: see streams/ends.py.
             if all(reached.get(number, -1) >= end for number, end in wanted.items()):
