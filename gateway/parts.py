@@ -63,7 +63,7 @@ def connecting(open_log: OpenLog) -> Connect:
 
     @asynccontextmanager
     async def connect(settings: Settings) -> AsyncIterator[Parts]:
-        hub = Hub(settings.tail)
+        hub = Hub(settings.tail, settings.tenant)
         seal = Seal(settings.seal_key)
         async with (
             open_pool(
@@ -72,12 +72,12 @@ def connecting(open_log: OpenLog) -> Connect:
             open_client(settings.clickhouse, name="streams gateway") as clickhouse,
             following(settings.postgres) as progress,
             open_log() as log,
-            feeding(settings.kafka, settings.tenant, hub) as feed,
+            feeding(settings.kafka, hub) as feed,
         ):
             # Served without the log, too: reads do not need it.
             with suppress(Unavailable):
                 await hub.running(RUNNING_SECONDS_MAX)
-            history = History(settings.kafka, settings.tenant, hub, feed)
+            history = History(settings.kafka, hub, feed)
             yield Parts(
                 settings=settings,
                 pool=pool,

@@ -28,7 +28,6 @@ from gateway.tail.kafka import (
     stands_at,
     translated,
 )
-from gateway.tail.message import messages_of
 from projections.backoff import until_available
 from projections.store import Unavailable
 
@@ -66,9 +65,8 @@ class Pulse:
 class Feed:
     """Reads the log into the hub until cancelled, and knows where the log ends."""
 
-    def __init__(self, kafka: str, tenant: str, hub: Hub) -> None:
+    def __init__(self, kafka: str, hub: Hub) -> None:
         self._kafka = kafka
-        self._tenant = tenant
         self._hub = hub
         self._consumer: Consumer | None = None
         self._moved = Pulse()
@@ -128,7 +126,7 @@ class Feed:
                 logger.info("the tail follows %d partitions", len(places))
                 watch = asyncio.create_task(self._until_other(log), name="tail's log")
                 try:
-                    await self._follow(client, partitions, watch)
+                    await self._follow(client, watch)
                 finally:
                     watch.cancel()
         except LogChanged as error:
@@ -150,9 +148,7 @@ class Feed:
             except Unavailable as error:
                 logger.debug("which log it is is not known now: %s", error)
 
-    async def _follow(
-        self, client: Consumer, partitions: Mapping[str, int], other: asyncio.Task[None]
-    ) -> None:
+    async def _follow(self, client: Consumer, other: asyncio.Task[None]) -> None:
         hub, pace = self._hub, Pace(client)
         while True:
             if other.done():
@@ -161,9 +157,8 @@ class Feed:
                 batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
             pace.note(bool(batches))
             for tp, records in batches.items():
-                hub.publish(messages_of(records, partitions, self._tenant, hub.sessions))
                 if records:
-                    hub.passed((tp.topic, tp.partition), records[-1].offset + 1)
+                    hub.publish((tp.topic, tp.partition), records)
             self._moved.beat()
             # Let readers send before more is taken in.
             await asyncio.sleep(0)
@@ -196,9 +191,9 @@ async def _has_passed(client: Consumer, goals: Mapping[Place, int]) -> bool:
 
 
 @asynccontextmanager
-async def feeding(kafka: str, tenant: str, hub: Hub) -> AsyncIterator[Feed]:
+async def feeding(kafka: str, hub: Hub) -> AsyncIterator[Feed]:
     """A feed that runs for as long as the block lasts."""
-    feed = Feed(kafka, tenant, hub)
+    feed = Feed(kafka, hub)
     task = asyncio.create_task(feed.run(), name="tail feed")
     task.add_done_callback(_report)
     try:

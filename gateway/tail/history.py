@@ -6,6 +6,7 @@ The pace is the client's: nothing is fetched before what was fetched has been se
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping
+from typing import Any
 
 from gateway.log import Ends, Place
 from gateway.tail.hub import Hub
@@ -17,7 +18,8 @@ from gateway.tail.kafka import (
     consumer,
     translated,
 )
-from gateway.tail.message import Message, messages_of
+from gateway.tail.message import Message
+from gateway.tail.selection import Selection
 from schemas.topics import JOURNEYS
 
 RECORDS_MAX = 500
@@ -30,16 +32,20 @@ Read = tuple[Place, list[Message], int]
 class History:
     """Reads the log in some places from some offsets on."""
 
-    def __init__(self, kafka: str, tenant: str, hub: Hub, ends: Ends) -> None:
+    def __init__(self, kafka: str, hub: Hub, ends: Ends) -> None:
         self._kafka = kafka
-        self._tenant = tenant
         self._hub = hub
         self._ends = ends
 
     async def read(
-        self, offsets: Mapping[Place, int | None], first: Collection[Place]
+        self,
+        offsets: Mapping[Place, int | None],
+        first: Collection[Place],
+        selection: Selection,
     ) -> AsyncGenerator[list[Read]]:
         """What there is, from each offset (None: the beginning) on, for as long as it is asked.
+
+        What those of this selection can't see because of its key is left out.
 
         Of the journeys, the places in ``first`` are read up to their end before the others, so
         that it is known who is on which session when steps without a person come. Every
@@ -60,7 +66,10 @@ class History:
             while True:
                 async with translated():
                     batches = await client.getmany(timeout_ms=POLL_MS, max_records=RECORDS_MAX)
-                read = dict(self._read(tp, records) for tp, records in batches.items())
+                read = {
+                    (tp.topic, tp.partition): self._read(tp, records, selection)
+                    for tp, records in batches.items()
+                }
                 # Of all places: one may end in records that are not for readers (transaction
                 # markers), and is passed without a message.
                 yield [
@@ -87,10 +96,9 @@ class History:
             for place, offset in offsets.items()
         }
 
-    def _read(self, tp: Tp, records: list[object]) -> tuple[Place, list[Message]]:
-        hub = self._hub
-        messages = messages_of(records, hub.partition_counts, self._tenant, hub.sessions)
-        return (tp.topic, tp.partition), messages
+    def _read(self, tp: Tp, records: list[Any], selection: Selection) -> list[Message]:
+        asked = selection.asked(tp.topic)
+        return self._hub.reader.messages([each for each in records if asked(each.key)])
 
     async def _hold(
         self, client: Consumer, starts: Mapping[Place, int], first: Collection[Place]

@@ -1,24 +1,24 @@
 """The hub: what the one feed of this process reads, kept for a while and passed on to all.
 
-The ring keeps the newest messages, so that a reader who was away for a moment, or who has read
-history, joins without asking Kafka. ``floors`` says for each place from which offset on the ring
-has everything, ``heads`` how far the feed has read.
+The ring keeps the newest of it, messages and what nobody asked for, so that a reader who was away
+for a moment, or who has read history, joins without asking Kafka. ``floors`` says for each place
+from which offset on the ring has everything, ``heads`` how far the feed has read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.log import Place
 from gateway.settings import TailSettings
 from gateway.tail.cursor import varint
-from gateway.tail.message import Message, Sessions
-from gateway.tail.selection import Selection
+from gateway.tail.message import Asked, Kept, Message, Reader, Sessions, Unread
+from gateway.tail.selection import Selection, anybody, is_of_persons, is_of_the_market
 from projections.store import Unavailable
 
 
@@ -46,14 +46,17 @@ class Listener(Protocol):
 class Hub:
     """Passes messages on to the listeners that may see them: all in one thread, never waiting."""
 
-    def __init__(self, settings: TailSettings) -> None:
+    def __init__(self, settings: TailSettings, tenant: str) -> None:
         self.settings = settings
+        self._tenant = tenant
         self.sessions = Sessions()
         self.history_slots = asyncio.Semaphore(settings.history_readers_max)
         self.delivered = 0
         self.ended_slow = 0
         self._listeners: set[Listener] = set()
         self._by_user: dict[str, set[Listener]] = {}
+        #: The keys of their own events.
+        self._keys: set[bytes | None] = set()
         self._all: set[Listener] = set()
         self._market: set[Listener] = set()
         self._running = asyncio.Event()
@@ -66,12 +69,13 @@ class Hub:
 
     def _clear(self, partitions: Mapping[str, int], ends: Mapping[Place, int]) -> None:
         self._partitions = dict(partitions)
+        self.reader = Reader(self._partitions, self._tenant, self.sessions)
         self.places: list[Place] = sorted(ends)
         self.numbers = {place: number for number, place in enumerate(self.places)}
         self.heads = [ends[place] for place in self.places]
         self.floors = list(self.heads)
         self.chunks = [varint(head) for head in self.heads]
-        self._ring: deque[Message] = deque()
+        self._ring: deque[Kept] = deque()
         self._ring_bytes = 0
         self._first = 0
 
@@ -119,27 +123,35 @@ class Hub:
 
     # Messages ------------------------------------------------------------------------------
 
-    def publish(self, messages: Iterable[Message]) -> None:
-        """Pass on what the feed read, in the order of each partition."""
-        for message in messages:
-            number = self.numbers[message.place]
-            self.heads[number] = message.offset + 1
-            self.chunks[number] = message.next_chunk
-            self._keep(message)
-            for listener in self._readers(message):
-                listener.offer(message)
-
-    def passed(self, place: Place, offset: int) -> None:
-        """The feed stands at this offset; what lay before it and was not published is nothing."""
+    def publish(self, place: Place, records: Sequence[Any]) -> None:
+        """Pass on what the feed read of a place, at least one record."""
         number = self.numbers[place]
-        if offset > self.heads[number]:
-            self.heads[number] = offset
-            self.chunks[number] = varint(offset)
+        for kept in self.reader.kept(place, records, self._asked(place[0])):
+            self._keep(kept)
+            if isinstance(kept, Unread):
+                continue
+            self.heads[number] = kept.offset + 1
+            self.chunks[number] = kept.next_chunk
+            for listener in self._readers(kept):
+                listener.offer(kept)
+        # What was not passed on is nobody's who listens.
+        self.heads[number] = records[-1].offset + 1
+        self.chunks[number] = varint(self.heads[number])
 
-    def _keep(self, message: Message) -> None:
+    def _asked(self, topic: str) -> Asked:
+        """Which keys somebody listens to; journeys also tell who is on which session."""
+        if self._all:
+            return anybody
+        if is_of_persons(topic):
+            return self._keys.__contains__
+        if is_of_the_market(topic) and not self._market:
+            return _nobody
+        return anybody
+
+    def _keep(self, kept: Kept) -> None:
         ring, settings = self._ring, self.settings
-        ring.append(message)
-        self._ring_bytes += message.size
+        ring.append(kept)
+        self._ring_bytes += kept.size
         while len(ring) > settings.ring_messages_max or self._ring_bytes > settings.ring_bytes_max:
             oldest = ring.popleft()
             self._first += 1
@@ -159,11 +171,11 @@ class Hub:
 
     @property
     def ring_first(self) -> int:
-        """The number of the oldest message that is kept."""
+        """The number of the oldest that is kept."""
         return self._first
 
-    def ring(self, sequence: int, count: int) -> tuple[int, list[Message]]:
-        """Up to ``count`` kept messages from the ``sequence``-th on (of all ever kept).
+    def ring(self, sequence: int, count: int) -> tuple[int, list[Kept]]:
+        """Up to ``count`` of what is kept from the ``sequence``-th on (of all ever kept).
 
         Returns the number of the first one, which is larger if some have been dropped since.
         """
@@ -191,6 +203,7 @@ class Hub:
             self._all.add(listener)
             return
         self._by_user.setdefault(selection.user_id, set()).add(listener)
+        self._keys.add(selection.user_id.encode())
         if selection.sees_market:
             self._market.add(listener)
 
@@ -205,3 +218,8 @@ class Hub:
             own.discard(listener)
             if not own:
                 del self._by_user[user_id]
+                self._keys.discard(user_id.encode())
+
+
+def _nobody(_key: bytes | None) -> bool:
+    return False

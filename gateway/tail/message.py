@@ -1,9 +1,13 @@
-"""What the tail passes on: one event, as text that is made once for all readers."""
+"""What the tail passes on: one event, as text that is made once for all readers.
+
+Reading an event costs far more than looking at its record's key, and most events are of people who
+do not listen. Such a record stays `Unread` until somebody comes who may see it.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +41,24 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     size: int
 
 
+class Unread(msgspec.Struct, frozen=True, gc=False):
+    """A record that nobody who may see it has asked for yet; perhaps it is no valid event."""
+
+    place: Place
+    offset: int
+    record: Any
+
+    @property
+    def size(self) -> int:
+        return len(self.record.value or b"")
+
+
+Kept = Message | Unread
+
+#: Whether somebody may see an event of this key.
+Asked = Callable[[bytes | None], bool]
+
+
 class Sessions:
     """Who is on which session, as far as this process has read of it."""
 
@@ -53,20 +75,50 @@ class Sessions:
         return self._persons.get(session)
 
 
-def messages_of(
-    records: Iterable[Any], partitions: Mapping[str, int], tenant: str, sessions: Sessions
-) -> list[Message]:
-    """The messages of consumed records, in their order; what is no valid event is left out.
+class Reader:
+    """Reads consumed records; ``partitions`` says how many each topic has."""
 
-    Named steps teach ``sessions`` on the way.
-    """
-    kept = list(records)
-    found = decode_batch(kept, partitions=partitions, tenant=tenant)
-    return [
-        _message(record, event, sessions)
-        for record, event in zip(kept, found, strict=True)
-        if not isinstance(event, Unreadable)
-    ]
+    def __init__(self, partitions: Mapping[str, int], tenant: str, sessions: Sessions) -> None:
+        self._partitions = partitions
+        self._tenant = tenant
+        self._sessions = sessions
+
+    def messages(self, records: Sequence[Any]) -> list[Message]:
+        """In their order; what is no valid event is left out.
+
+        Named steps teach the sessions on the way.
+        """
+        found = decode_batch(records, partitions=self._partitions, tenant=self._tenant)
+        return [
+            _message(record, event, self._sessions)
+            for record, event in zip(records, found, strict=True)
+            if not isinstance(event, Unreadable)
+        ]
+
+    def kept(self, place: Place, records: Sequence[Any], asked: Asked) -> list[Kept]:
+        """The same of those that are asked for, between the others."""
+        wanted = [record for record in records if asked(record.key)]
+        kept: list[Kept] = list(self.messages(wanted))
+        if len(wanted) < len(records):
+            read = {record.offset for record in wanted}
+            others = [each for each in records if each.offset not in read]
+            kept += [Unread(place, each.offset, each) for each in others]
+            kept.sort(key=_offset)
+        return kept
+
+    def read(self, kept: Sequence[Kept]) -> list[Message]:
+        """What was kept, in its order, with what was unread."""
+        unread = [each.record for each in kept if isinstance(each, Unread)]
+        read = {(each.place, each.offset): each for each in self.messages(unread)}
+        found = [
+            each if isinstance(each, Message) else read.get((each.place, each.offset))
+            for each in kept
+        ]
+        return [each for each in found if each is not None]
+
+
+def _offset(kept: Kept) -> int:
+    return kept.offset
 
 
 def _message(record: Any, event: Event, sessions: Sessions) -> Message:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from gateway.auth import CONSUMER, OPERATOR, Principal
 from gateway.tail.cursor import NUMBERED_TOPICS, Group, Shape
+from gateway.tail.message import Asked
 from schemas.errors import Invalid
 from schemas.registry import TYPES
 from schemas.topics import JOURNEYS, TOPICS, KeyKind, partition_of
@@ -36,7 +37,29 @@ class Selection:
 
     @property
     def sees_market(self) -> bool:
-        return any(TOPICS[name].key in _MARKET for name in self.topics)
+        return any(map(is_of_the_market, self.topics))
+
+    def asked(self, topic: str) -> Asked:
+        """Which keys of this topic's records may be seen."""
+        if self.sees_all or not is_of_persons(topic):
+            return anybody
+        own = self.user_id.encode()
+        return lambda key: key == own
+
+
+def anybody(_key: bytes | None) -> bool:
+    """Asks for all records."""
+    return True
+
+
+def is_of_persons(topic: str) -> bool:
+    """Whether all its events are keyed by the one person who may see them."""
+    return TOPICS[topic].key is KeyKind.USER
+
+
+def is_of_the_market(topic: str) -> bool:
+    """Whether its events are nobody's in particular."""
+    return TOPICS[topic].key in _MARKET
 
 
 def patterns_of(texts: Sequence[str]) -> tuple[str, ...]:
@@ -85,7 +108,7 @@ def shape_of(selection: Selection, partitions: Callable[[str], int]) -> Shape:
     own: dict[int, list[str]] = {}
     for topic in selection.topics:
         count = partitions(topic)
-        if selection.sees_all or topic == JOURNEYS.name or TOPICS[topic].key in _MARKET:
+        if selection.sees_all or topic == JOURNEYS.name or is_of_the_market(topic):
             whole.setdefault(count, []).append(topic)
         else:
             number = partition_of(selection.user_id.encode(), count)

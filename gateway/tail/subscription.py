@@ -20,7 +20,7 @@ from gateway.tail.cursor import Shape, varint
 from gateway.tail.history import History
 from gateway.tail.hub import Ending, Hub
 from gateway.tail.kafka import LogChanged
-from gateway.tail.message import Message
+from gateway.tail.message import Kept, Message
 from gateway.tail.selection import Selection
 from schemas.topics import JOURNEYS, partition_of
 
@@ -86,6 +86,7 @@ class Subscription:
         self._numbers = [hub.numbers[place] for place in shape.places]
         self._of_hub = _picking(self._numbers)
         self._index = {place: index for index, place in enumerate(shape.places)}
+        self._asked = {topic: selection.asked(topic) for topic in selection.topics}
         # The vector, as numbers and as cursors hold it.
         self._offsets = [hub.heads[number] for number in self._numbers]
         self._chunks = [varint(offset) for offset in self._offsets]
@@ -196,7 +197,8 @@ class Subscription:
         while not await self._slot():
             yield self._heartbeat()
         try:
-            async with aclosing(self._history.read(wanted, self._own_places())) as batches:
+            reading = self._history.read(wanted, self._own_places(), self.selection)
+            async with aclosing(reading) as batches:
                 async for batch in batches:
                     self._is_whole = False
                     for place, messages, end in batch:
@@ -231,17 +233,16 @@ class Subscription:
         self.phase = Phase.RING
         sequence = self._hub.ring_first
         while self.phase is Phase.RING:
-            first, messages = self._hub.ring(sequence, RING_STEP)
+            first, kept = self._hub.ring(sequence, RING_STEP)
             if first > sequence:
                 return
-            if not messages:
+            if not kept:
                 self._is_at_head = True
                 return
-            sequence = first + len(messages)
-            for message in messages:
-                index = self._index.get(message.place)
-                if index is None or message.offset < self._offsets[index]:
-                    continue
+            sequence = first + len(kept)
+            due = [each for each in kept if self._is_due(each)]
+            for message in self._hub.reader.read(due):
+                index = self._index[message.place]
                 self._advance(index, message.offset + 1, message.next_chunk)
                 if self._is_seen(message):
                     yield self._event(message)
@@ -302,6 +303,13 @@ class Subscription:
             self._alarm = self._loop.call_at(self._heartbeat_at, self._wake.set)
 
     # ---------------------------------------------------------------------------------------
+
+    def _is_due(self, kept: Kept) -> bool:
+        """Whether it is new and, as far as its key tells, to be seen."""
+        index = self._index.get(kept.place)
+        if index is None or kept.offset < self._offsets[index]:
+            return False
+        return isinstance(kept, Message) or self._asked[kept.place[0]](kept.record.key)
 
     def _is_seen(self, message: Message) -> bool:
         selection = self.selection
