@@ -31,9 +31,44 @@ LEFT_BEHIND_SECONDS_MAX = 2.0
 #: Objects made and not freed again after which Python looks for cycles among them.
 GARBAGE_OBJECTS_MIN = 50_000
 
+#: Says the same several times a second for as long as the broker is away.
+_TALKATIVE = "aiokafka"
+
+#: Seconds in which such a line comes once.
+REPEAT_SECONDS = 10.0
+
+#: Lines that are remembered; those of a library differ by their format, not by what is in it.
+_LINES_MAX = 1_000
+
 _QUIET = ("faust", "mode", "aiokafka", "abc", "streams.transport", "asyncio")
 
 logger = logging.getLogger(__name__)
+
+
+class Repeats(logging.Filter):
+    """Lets a talkative library say the same once in a while, and how often it wanted to."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        #: When a line was last let through, and how many of its kind were not since.
+        self._lines: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_TALKATIVE):
+            return True
+        line = record.name, str(record.msg)
+        at, left_out = self._lines.get(line, (-REPEAT_SECONDS, 0))
+        now = self._clock()
+        if now - at < REPEAT_SECONDS:
+            self._lines[line] = at, left_out + 1
+            return False
+        if len(self._lines) >= _LINES_MAX:
+            self._lines.clear()
+        self._lines[line] = now, 0
+        if left_out:
+            record.msg = f"{record.msg} (and {left_out} like it before)"
+        return True
 
 
 def set_up_logging(level: str = "INFO") -> None:
@@ -45,6 +80,8 @@ def set_up_logging(level: str = "INFO") -> None:
         format="%(asctime)sZ %(levelname)s %(name)s: %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repeats())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _SILENT:

@@ -56,6 +56,27 @@ class Part:
     ahead: bool = False
 
 
+class _Pending:
+    """Parts in the order in which they came, and what they weigh together."""
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self.parts: deque[Part] = deque()
+        self.rows = self.bytes = 0
+        for part in parts:
+            self.append(part)
+
+    def append(self, part: Part) -> None:
+        self.parts.append(part)
+        self.rows += part.gathered.count
+        self.bytes += part.gathered.bytes
+
+    def popleft(self) -> Part:
+        part = self.parts.popleft()
+        self.rows -= part.gathered.count
+        self.bytes -= part.gathered.bytes
+        return part
+
+
 #: Asks for those of the partitions that a rebuild handed over to this process.
 Regain = Callable[[Collection[Partition]], Awaitable[Mapping[Partition, Checkpoint]]]
 
@@ -92,7 +113,7 @@ class Flusher:
         self._sleep = sleep
         self._report = report
         self._new_id = new_id
-        self._pending: deque[Part] = deque()
+        self._pending = _Pending()
         self._changed = asyncio.Event()
         self._in_hand: Sequence[Part] = ()
         self._busy = False
@@ -101,7 +122,7 @@ class Flusher:
     @property
     def pending_rows(self) -> int:
         """Rows that wait for the next flush."""
-        return self._weight(lambda each: each.count)
+        return self._pending.rows
 
     def verdicts(self) -> dict[UUID, bool]:
         """Of events whose flush is not done: whether they are refused, or were and are not now.
@@ -109,7 +130,7 @@ class Flusher:
         The dead letters in the store do not know of them yet.
         """
         told: dict[UUID, bool] = {}
-        for part in (*self._in_hand, *self._pending):
+        for part in (*self._in_hand, *self._pending.parts):
             told.update((each.event_key, True) for each in part.gathered.letters if each.event_key)
             told.update((key, False) for key in part.gathered.resolved)
         return told
@@ -122,18 +143,19 @@ class Flusher:
 
     def drop(self, place: Partition) -> None:
         """Forget the pending rows of a partition: its next owner reads them again."""
-        self._pending = deque(part for part in self._pending if part.move.place != place)
+        left = (part for part in self._pending.parts if part.move.place != place)
+        self._pending = _Pending(left)
         self._notify()
 
     def clear(self) -> None:
         """Forget everything that is pending."""
-        self._pending.clear()
+        self._pending = _Pending()
         self._notify()
 
     async def run(self) -> None:
         """Flush until cancelled."""
         while True:
-            await self._until(lambda: bool(self._pending))
+            await self._until(lambda: bool(self._pending.parts))
             await self._until_due()
             await self._flush()
 
@@ -141,7 +163,7 @@ class Flusher:
         """Return when everything that was added is in the store."""
         self._next_start = 0.0
         self._notify()
-        await self._until(lambda: not self._pending and not self._busy)
+        await self._until(lambda: not self._pending.parts and not self._busy)
 
     async def _until_due(self) -> None:
         """Wait for the interval, or until enough is pending, whichever comes first."""
@@ -166,7 +188,7 @@ class Flusher:
                     break
                 except Lost as loss:
                     back = await self._regain(loss.places)
-                    self._pending = deque(_with_epochs(self._pending, back))
+                    self._pending = _Pending(_with_epochs(self._pending.parts, back))
                     parts = self._without(
                         list(_with_epochs(parts, back)), loss.places - back.keys()
                     )
@@ -216,7 +238,7 @@ class Flusher:
     def _cut(self) -> list[Part]:
         parts: list[Part] = []
         rows = size = 0
-        while self._pending and (rows < FLUSH_ROWS_MAX and size < FLUSH_BYTES_MAX):
+        while self._pending.parts and (rows < FLUSH_ROWS_MAX and size < FLUSH_BYTES_MAX):
             part = self._pending.popleft()
             rows += part.gathered.count
             size += part.gathered.bytes
@@ -242,18 +264,12 @@ class Flusher:
     def _is_due(self) -> bool:
         return (
             self._clock() >= self._next_start
-            or self.pending_rows >= FLUSH_ROWS_MAX
-            or self._weight(lambda each: each.bytes) >= FLUSH_BYTES_MAX
+            or self._pending.rows >= FLUSH_ROWS_MAX
+            or self._pending.bytes >= FLUSH_BYTES_MAX
         )
 
     def _is_full(self) -> bool:
-        return (
-            self.pending_rows >= PENDING_ROWS_MAX
-            or self._weight(lambda each: each.bytes) >= PENDING_BYTES_MAX
-        )
-
-    def _weight(self, of: Callable[[Gathered], int]) -> int:
-        return sum(of(part.gathered) for part in self._pending)
+        return self._pending.rows >= PENDING_ROWS_MAX or self._pending.bytes >= PENDING_BYTES_MAX
 
 
 def _with_epochs(parts: Iterable[Part], back: Mapping[Partition, Checkpoint]) -> Iterator[Part]:
