@@ -20,6 +20,7 @@ from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire
 from projections.projector import Fate
 from streams import app, backlog
+from streams.producer import Producer, ProducerSettings
 from streams.relay import relay
 from streams.relay_log import kafka_log
 from tests.builders import draft, posted
@@ -116,15 +117,18 @@ class Following(Totals):
 async def test_what_waits_for_commands_never_takes_their_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker far behind, that may have little in hand: all commands are before all events."""
-    monkeypatch.setattr(backlog, "OUTSTANDING_RECORDS_TOTAL_MAX", 100)
-    monkeypatch.setattr(app, "FETCH_RECORDS_MAX", 20)
-    monkeypatch.setattr(app, "FETCH_BYTES_MAX", 2_000)
-    for some in range(10):
-        people = [f"usr_{some}_{n}" for n in range(60)]
-        await world.send([posted("1", user=user) for user in people])
-        changed = {"preferences": {"timezone": "Asia/Kolkata"}, "effective": {}}
-        await world.send([draft("app.preferences.changed", changed, user=user) for user in people])
+    """A worker far behind, which may have little in hand of what it has to read."""
+    monkeypatch.setattr(backlog, "OUTSTANDING_RECORDS_TOTAL_MAX", 200)
+    monkeypatch.setattr(app, "FETCH_RECORDS_MAX", 100)
+    monkeypatch.setattr(app, "FETCH_BYTES_MAX", 4_000)
+    changed = {"preferences": {"timezone": "Asia/Kolkata"}, "effective": {}}
+    async with Producer(ProducerSettings(world.stack.kafka)) as producer:
+        for some in range(10):
+            people = [f"usr_{some}_{n}" for n in range(60)]
+            await producer.send_many([posted("1", user=user) for user in people])
+            await producer.send_many(
+                [draft("app.preferences.changed", changed, user=user) for user in people]
+            )
     running = await world.worker(projection=Following())
     await world.caught_up(running)
     await ended(running)
