@@ -50,7 +50,12 @@ class Unread(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        return len(self.record.value or b"")
+        """All that it holds: anybody may write a record to the log, with a key of any size."""
+        record = self.record
+        parts = [record.key, record.value]
+        for name, value in record.headers:
+            parts += name, value
+        return sum(len(part) for part in parts if part is not None)
 
 
 Kept = Message | Unread

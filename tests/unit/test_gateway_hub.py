@@ -108,3 +108,16 @@ async def test_what_the_ring_lets_go_of_moves_the_floor(hub: Hub) -> None:
     assert unread(hub) == [3, 4]
     assert hub.covers({("bfc.ledger", 0): 3})
     assert not hub.covers({("bfc.ledger", 0): 2})
+
+
+async def test_the_ring_is_bounded_by_all_that_a_record_holds(hub: Hub) -> None:
+    """Also by what is in no value, and of records that are no events."""
+    hub.settings = TailSettings(ring_bytes_max=10_000)
+    held = b"x" * 4_000
+    key = RawRecord("bfc.ledger", 0, 0, held, None, (), 0)
+    header = RawRecord("bfc.ledger", 0, 0, None, None, (("name", held), ("null", None)), 0)
+    for form in (key, header):
+        start = hub.heads_of([("bfc.ledger", 0)])["bfc.ledger", 0]
+        records = [form._replace(offset=start + number) for number in range(20)]
+        hub.publish(("bfc.ledger", 0), records)
+        assert unread(hub) == [start + 18, start + 19]
