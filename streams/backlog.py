@@ -38,15 +38,16 @@ class Backlog:
         left = claims
         if left == 0:
             return lambda: None
+        is_command = place.topic == COMMANDS
         self._outstanding[place] = self._outstanding.get(place, 0) + count
-        self._totals[place.topic == COMMANDS] += count
+        self._totals[is_command] += count
 
         def release() -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 self._outstanding[place] -= count
-                self._totals[place.topic == COMMANDS] -= count
+                self._totals[is_command] -= count
                 self._room.set()
 
         return release

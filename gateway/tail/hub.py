@@ -54,9 +54,8 @@ class Hub:
         self.delivered = 0
         self.ended_slow = 0
         self._listeners: set[Listener] = set()
-        self._by_user: dict[str, set[Listener]] = {}
-        #: The keys of their own events.
-        self._keys: set[bytes | None] = set()
+        #: By the key of the person's records.
+        self._by_key: dict[bytes, set[Listener]] = {}
         self._all: set[Listener] = set()
         self._market: set[Listener] = set()
         self._running = asyncio.Event()
@@ -143,7 +142,7 @@ class Hub:
         if self._all:
             return anybody
         if is_of_persons(topic):
-            return self._keys.__contains__
+            return self._by_key.__contains__
         if is_of_the_market(topic) and not self._market:
             return _nobody
         return anybody
@@ -162,7 +161,7 @@ class Hub:
         user_id = message.user_id
         if user_id is None and message.session is not None:
             user_id = self.sessions.person(message.session)
-        own = self._by_user.get(user_id, ()) if user_id is not None else ()
+        own = self._by_key.get(user_id.encode(), ()) if user_id is not None else ()
         market = self._market if message.user_id is None and message.session is None else ()
         # Offering may end a listener and so change the sets.
         return [*own, *market, *self._all]
@@ -202,8 +201,7 @@ class Hub:
         if selection.sees_all:
             self._all.add(listener)
             return
-        self._by_user.setdefault(selection.user_id, set()).add(listener)
-        self._keys.add(selection.user_id.encode())
+        self._by_key.setdefault(selection.user_id.encode(), set()).add(listener)
         if selection.sees_market:
             self._market.add(listener)
 
@@ -212,13 +210,12 @@ class Hub:
         self._listeners.discard(listener)
         self._all.discard(listener)
         self._market.discard(listener)
-        user_id = listener.selection.user_id
-        own = self._by_user.get(user_id)
+        key = listener.selection.user_id.encode()
+        own = self._by_key.get(key)
         if own is not None:
             own.discard(listener)
             if not own:
-                del self._by_user[user_id]
-                self._keys.discard(user_id.encode())
+                del self._by_key[key]
 
 
 def _nobody(_key: bytes | None) -> bool:

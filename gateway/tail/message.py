@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -102,13 +103,9 @@ class Reader:
 
     def kept(self, place: Place, records: Sequence[Any], asked: Asked) -> list[Kept]:
         """The same of those that are asked for, between the others."""
-        wanted = [record for record in records if asked(record.key)]
-        kept: list[Kept] = list(self.messages(wanted))
-        if len(wanted) < len(records):
-            read = {record.offset for record in wanted}
-            others = [each for each in records if each.offset not in read]
-            kept += [Unread(place, each.offset, each) for each in others]
-            kept.sort(key=_offset)
+        kept: list[Kept] = [*self.messages([each for each in records if asked(each.key)])]
+        kept += [Unread(place, each.offset, each) for each in records if not asked(each.key)]
+        kept.sort(key=attrgetter("offset"))
         return kept
 
     def read(self, kept: Sequence[Kept]) -> list[Message]:
@@ -120,10 +117,6 @@ class Reader:
             for each in kept
         ]
         return [each for each in found if each is not None]
-
-
-def _offset(kept: Kept) -> int:
-    return kept.offset
 
 
 def _message(record: Any, event: Event, sessions: Sessions) -> Message:

@@ -109,7 +109,6 @@ async def test_workers_that_come_and_go_apply_everything_once(world: World) -> N
 class Following(Totals):
     """Totals of a projection that waits for the commands that lie before its events."""
 
-    name = "totals"
     topics = ("app.commands", "bfc.ledger")
     follows_commands = True
 
