@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from fractions import Fraction
 
 from msgspec.structs import replace
 
-from projections.net_worth.exact import as_text, bounded, of_text
+from projections.net_worth.exact import Fraction, as_text, bounded, of_text
 from projections.net_worth.tables import Book, Entry, Lot
 from schemas.numbers import EXACT, ZERO, plain
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from itertools import groupby
+from typing import ClassVar
+
+import msgspec
 
 from projections.net_worth import cost
 from projections.net_worth.accounts import CATEGORIES, UNKNOWN, known_until
-from projections.net_worth.exact import of_text
+from projections.net_worth.exact import Fraction, of_text
 from projections.net_worth.tables import Account, Balance, Book, Entry, Position
 from schemas.numbers import ZERO
 
@@ -33,8 +34,7 @@ Money = Mapping[tuple[str, str, str], Decimal]
 Held = Mapping[tuple[str, str], tuple[Book, ...]]
 
 
-@dataclass(frozen=True)
-class MoneyLine:
+class MoneyLine(msgspec.Struct, frozen=True):
     """The money of an account in one currency."""
 
     platform: str
@@ -46,8 +46,7 @@ class MoneyLine:
     currency: str
 
 
-@dataclass(frozen=True)
-class PositionLine:
+class PositionLine(msgspec.Struct, frozen=True):
     """A symbol in an account in the currency it is traded in; figures are in that currency."""
 
     account: str
@@ -62,11 +61,10 @@ class PositionLine:
     fees: Fraction
 
     #: Only one platform has positions.
-    platform = "vyomo"
+    platform: ClassVar[str] = "vyomo"
 
 
-@dataclass(frozen=True)
-class Holdings:
+class Holdings(msgspec.Struct, frozen=True):
     """All lines of a person, those at zero and of closed accounts too."""
 
     money: tuple[MoneyLine, ...]

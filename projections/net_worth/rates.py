@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
-from fractions import Fraction
 
+from projections.net_worth.exact import Fraction
 from projections.net_worth.tables import Fixing
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from projections.net_worth import exact
-from projections.net_worth.exact import ZERO
+from projections.net_worth.exact import ZERO, Fraction
 from projections.net_worth.holdings import Holdings, MoneyLine, PositionLine
 from projections.net_worth.rates import Rates
 from projections.net_worth.tables import Price
