@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 import asyncpg
 
+from projections.funnels.given import GIVEN
+from projections.funnels.view import last_days
 from schemas.envelope import Draft, now
 from streams.producer import ProducerSettings, SyncProducer
 from streams.topics import log_ends
 from tests.benchmarks import past
+from tests.benchmarks.funnel_stages import time_stages
 from tests.benchmarks.load import Loaded, Plan, load
 from tests.benchmarks.measure import Figure, Meter, figure
 from tests.benchmarks.options import Options
@@ -262,6 +265,13 @@ def _time_of_one_funnel(
         rows.append((name, figure([e.p50 for e in loads]), figure([e.p99 for e in loads])))
     events = options.scaled(JOURNEY_EVENTS, 100)
     report.table(f"One funnel of {events:,} journey events", ("", "p50 ms", "p99 ms"), rows)
+    report.table(
+        "The same, up to the end of each stage",
+        ("", "ms"),
+        time_stages(
+            place.stack.clickhouse, GIVEN["onboarding"], last_days(30, now().date()), asked
+        ),
+    )
 
 
 def _said(line: str) -> None:
