@@ -18,16 +18,19 @@ help: ## What there is
 
 setup: $(STAMP) ## The virtual environment, with the command `streams` in it
 
-# Versions come from the lock file; pip serves where uv has no build. Compiled here, since not every
-# environment lets a process keep what it has compiled, and each of them would do it again.
+# $(call install,the bin folder of an environment,what). pip serves where uv has no build, or does
+# not get through: the two may believe different certificate authorities. Compiled here, since not
+# every environment lets a process keep what it has compiled, and each of them would do it again.
+install = { test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --compile-bytecode --python $(1)/python $(2); } \
+  || $(1)/pip install --quiet $(2)
+
+# Versions come from the lock file.
 $(STAMP): pyproject.toml compose/requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv || true
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r compose/requirements.lock; \
-	else $(BIN)/pip install --quiet --require-hashes -r compose/requirements.lock; fi
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .; \
-	else $(BIN)/pip install --quiet --no-deps -e .; fi
+	$(call install,$(BIN),--require-hashes -r compose/requirements.lock)
+	$(call install,$(BIN),--no-deps -e .)
 	touch $(STAMP)
 
 demo: setup ## Everything at once: stack, history, live traffic, a summary that refreshes
@@ -50,8 +53,7 @@ faults: setup ## Faults on real processes; takes SEED=7 MINUTES=3 BROKER=kafka
 # What only the programs need that the peer job is compared with.
 $(BENCH_STAMP): tests/benchmarks/requirements.txt $(STAMP)
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH_VENV)/bin/python --require-hashes -r $<; \
-	else $(BENCH_VENV)/bin/pip install --quiet --require-hashes -r $<; fi
+	$(call install,$(BENCH_VENV)/bin,--require-hashes -r $<)
 	touch $@
 
 bench: $(BENCH_STAMP) ## All benchmarks; takes RUNS=3 BROKER=kafka JSON=file
