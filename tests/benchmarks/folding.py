@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 
@@ -34,10 +35,27 @@ _OWED = """
 select exists (select from outbox) or exists (select from timers where due <= now())
 """
 _SIZE = "select pg_database_size(current_database())"
+_WORK = """
+select tup_inserted, tup_updated, blks_read, wal_bytes
+from pg_stat_database, pg_stat_wal where datname = current_database()
+"""
 
 
 class StandsStill(Exception):
     """The workers do not come to the end of the log."""
+
+
+class Work(NamedTuple):
+    """What PostgreSQL has done: rows, pages that its shared buffers did not have, bytes of WAL."""
+
+    rows_inserted: float
+    rows_updated: float
+    pages_read: float
+    wal_bytes: float
+
+    def since(self, before: Work, events: int) -> Work:
+        """What it has done since then, for one of so many events."""
+        return Work(*((now - then) / events for now, then in zip(self, before, strict=True)))
 
 
 @dataclass
@@ -78,6 +96,10 @@ class Standing:
     def database_mib(self) -> float:
         """What the database takes on disk."""
         return int(self._runner.run(self._connection.fetchval(_SIZE))) / 2**20
+
+    def work(self) -> Work:
+        """What PostgreSQL has done so far; it knows within a second."""
+        return Work(*map(float, self._runner.run(self._connection.fetchrow(_WORK))))
 
 
 @contextmanager

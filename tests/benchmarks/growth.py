@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from compose.local.service import Child
-from tests.benchmarks.folding import Folding, Standing, standing, start_workers
+from tests.benchmarks.folding import Folding, Standing, Work, standing, start_workers
 from tests.benchmarks.measure import Figure, Meter, Usage, figure
 from tests.benchmarks.options import Options
 from tests.benchmarks.report import Cell, Report
@@ -47,6 +47,7 @@ class Point:
     size: int
     events: int
     usages: list[Usage] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
     #: The database on disk, after the last measuring.
     postgres_mib: float = 0.0
 
@@ -77,11 +78,13 @@ class System(NamedTuple):
         """What it costs to fold the point's events, as often as there are runs."""
         for turn in range(runs):
             made = list(records(point.events))
+            before = self.at.work()
             meter = Meter({"worker": self.worker.pid, **self.place.pids()}).start()
             try:
                 self.add(made, f"{point.size:,}, run {turn + 1}")
             finally:
                 point.usages.append(meter.stop())
+            point.works.append(self.at.work().since(before, point.events))
         point.postgres_mib = self.at.database_mib()
 
 
@@ -180,6 +183,11 @@ def _report(report: Report, of: str, points: list[Point]) -> None:
          "MiB worker", "MiB postgres", "MiB on disk"],
         rows,
     )  # fmt: skip
+    report.table(
+        "What PostgreSQL did for one of these events",
+        [of, "rows inserted", "rows updated", "pages read", "bytes of WAL"],
+        [[f"{point.size:,}", *map(figure, zip(*point.works, strict=True))] for point in points],
+    )
     ratios = {f"{point.size}": row[2] for point, row in zip(points, rows, strict=True)}
     report.data.setdefault("growth", {})[of] = ratios
 
