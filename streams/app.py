@@ -16,7 +16,6 @@ SESSION_SECONDS = 6.0
 
 #: Records that one fetch hands over at most, for all partitions together.
 FETCH_RECORDS_MAX = 20_000
-FETCH_BYTES_MAX = 4 << 20
 
 
 def create_app(crew: Crew, group: str, folder: Path) -> faust.App:
@@ -42,7 +41,6 @@ def create_app(crew: Crew, group: str, folder: Path) -> faust.App:
         broker_rebalance_timeout=SESSION_SECONDS,
         broker_max_poll_interval=600.0,
         broker_max_poll_records=FETCH_RECORDS_MAX,
-        consumer_max_fetch_size=FETCH_BYTES_MAX,
         stream_buffer_maxsize=4096,
         stream_wait_empty=False,
         loghandlers=[],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from projections.batch import Partition
@@ -26,12 +27,26 @@ class Backlog:
         #: Of commands (True) and of everything else.
         self._totals = {True: 0, False: 0}
         self._room = asyncio.Event()
+        #: When there was no room last, by the monotonic clock.
+        self._refused: dict[Partition, float] = {}
 
     def has_room(self, place: Partition) -> bool:
         return (
             self._totals[place.topic == COMMANDS] < OUTSTANDING_RECORDS_TOTAL_MAX
             and self._outstanding.get(place, 0) < OUTSTANDING_RECORDS_MAX
         )
+
+    def asks_room(self, place: Partition) -> bool:
+        """Whether it has room, as `has_room`; that it has none is remembered."""
+        if self.has_room(place):
+            return True
+        self._refused[place] = time.monotonic()
+        return False
+
+    def had_room(self, place: Partition, seconds: float) -> bool:
+        """Whether it was never refused in the last ``seconds``."""
+        refused = self._refused.get(place)
+        return refused is None or time.monotonic() - refused > seconds
 
     def claim(self, place: Partition, count: int, claims: int) -> Callable[[], None]:
         """Count ``count`` records until the returned function was called ``claims`` times."""

@@ -35,6 +35,12 @@ FETCH_WAIT_MS = 20
 FETCH_WAIT_IDLE_MS = 100
 IDLE_SECONDS = 1.0
 
+#: Bytes of one fetch, as compressed, shared evenly by the partitions that are behind; none has less
+#: than the least. A broker fills a fetch partition by partition, in an order that aiokafka draws by
+#: lot: if a few could fill it, the others of a worker far behind would wait for minutes.
+FETCH_BYTES_MAX = 4 << 20
+FETCH_BYTES_LEAST = 64 << 10
+
 #: Seconds after which a fetch for some of the partitions looks whether others have room again.
 ROOM_SECONDS_MAX = 0.05
 
@@ -126,7 +132,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
-            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            max_partition_fetch_bytes=FETCH_BYTES_LEAST,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -161,12 +167,29 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return records, positions, ends
 
     def _set_pace(self, consumer: Any, busy: bool) -> None:
-        """Let the next fetch wait for longer when there has been nothing for a while."""
+        """Let the next fetch wait for longer when there has been nothing for a while.
+
+        While there is something, those that are behind share it.
+        """
         now = asyncio.get_running_loop().time()
+        fetcher = consumer._fetcher
         if busy:
             self._busy_at = now
+            share = FETCH_BYTES_MAX // max(_count_behind(consumer), 1)
+            fetcher._max_partition_fetch_bytes = max(share, FETCH_BYTES_LEAST)
         wait = FETCH_WAIT_IDLE_MS if now - self._busy_at > IDLE_SECONDS else FETCH_WAIT_MS
-        consumer._fetcher._fetch_max_wait_ms = wait
+        fetcher._fetch_max_wait_ms = wait
+
+
+def _count_behind(consumer: Any) -> int:
+    """Partitions of which there may be more than was handed over, as far as fetches have told."""
+    assignment = consumer._subscription.subscription.assignment
+    if assignment is None:
+        return 0
+    states = [assignment.state_value(tp) for tp in assignment.tps]
+    return sum(
+        state.highwater is None or (state._position or 0) < state.highwater for state in states
+    )
 
 
 def _position(consumer: Any, tp: Any) -> int | None:
@@ -285,9 +308,9 @@ class BatchConsumer(driver.Consumer):
         """The offset up to which records of this assignment were handed over."""
         return self._handed.get(place, 0)
 
-    def has_room(self, place: Partition) -> bool:
-        """Whether more records of it may be fetched now."""
-        return self._backlog.has_room(place)
+    def had_room(self, place: Partition, seconds: float) -> bool:
+        """Whether its records might have been fetched at any time of the last ``seconds``."""
+        return self._backlog.had_room(place, seconds)
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:
         """Publish where the slowest projection stands, for tools that show a group's lag."""
@@ -305,7 +328,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         backlog = self._backlog
-        wanted = {tp for tp in active_partitions if backlog.has_room(Partition(*tp))}
+        wanted = {tp for tp in active_partitions if backlog.asks_room(Partition(*tp))}
         if not wanted:
             await backlog.room(ROOM_SECONDS_MAX)
             return {}

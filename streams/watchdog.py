@@ -59,8 +59,8 @@ class Fetching(Protocol):
     def handed(self, place: Partition) -> int:
         """The offset up to which records were handed over."""
 
-    def has_room(self, place: Partition) -> bool:
-        """Whether more records of it may be fetched now."""
+    def had_room(self, place: Partition, seconds: float) -> bool:
+        """Whether its records might have been fetched at any time of the last ``seconds``."""
 
 
 class Standing(NamedTuple):
@@ -258,7 +258,8 @@ class Watchdog:
             return "something is away"
         if in_hand and holding.waits:
             return "it waits for commands of other partitions"
-        if not in_hand and not fetching.has_room(holding.place):
+        if not in_hand and not fetching.had_room(holding.place, self._watch.seconds):
+            # What is fetched goes by turns, and while there is little room a turn may take long.
             return "others must make room first"
         return None
 

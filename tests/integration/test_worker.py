@@ -19,7 +19,7 @@ from projections.log_identity import LogMismatch
 from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire
 from projections.projector import Fate
-from streams import app, backlog
+from streams import app, backlog, transport
 from streams.producer import Producer, ProducerSettings
 from streams.relay import relay
 from streams.relay_log import kafka_log
@@ -119,7 +119,8 @@ async def test_what_waits_for_commands_never_takes_their_room(
     """A worker far behind, which may have little in hand of what it has to read."""
     monkeypatch.setattr(backlog, "OUTSTANDING_RECORDS_TOTAL_MAX", 200)
     monkeypatch.setattr(app, "FETCH_RECORDS_MAX", 100)
-    monkeypatch.setattr(app, "FETCH_BYTES_MAX", 4_000)
+    monkeypatch.setattr(transport, "FETCH_BYTES_MAX", 4_000)
+    monkeypatch.setattr(transport, "FETCH_BYTES_LEAST", 4_000)
     changed = {"preferences": {"timezone": "Asia/Kolkata"}, "effective": {}}
     async with Producer(ProducerSettings(world.stack.kafka)) as producer:
         for some in range(10):

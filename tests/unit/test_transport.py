@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import aiokafka
 import mode
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import SubscriptionState
 
 from projections.batch import Partition
 from schemas.codec import RawRecord
@@ -59,6 +61,19 @@ def test_the_total_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     backlog = Backlog()
     backlog.claim(PLACE, 10, claims=1)
     assert not backlog.has_room(Partition("market.fx", 5))
+
+
+def test_who_was_refused_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlogs, "OUTSTANDING_RECORDS_TOTAL_MAX", 10)
+    backlog = Backlog()
+    other = Partition("bfc.ledger", 1)
+    release = backlog.claim(PLACE, 10, claims=1)
+    assert not backlog.asks_room(other)
+    release()
+    assert backlog.asks_room(other)
+    assert not backlog.had_room(other, seconds=60.0)
+    assert backlog.had_room(other, seconds=0.0)
+    assert backlog.had_room(PLACE, seconds=60.0)
 
 
 def test_commands_have_room_whatever_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +163,35 @@ async def seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seeking:
 def test_what_a_worker_at_rest_sets_is_what_a_fetch_asks_with() -> None:
     """Setting a name that aiokafka does not know would do nothing, and nobody would notice."""
     asks = Fetcher._get_actions_per_node.__code__.co_names
-    assert "_fetch_max_wait_ms" in asks
+    assert {"_fetch_max_wait_ms", "_max_partition_fetch_bytes"} <= set(asks)
+
+
+@pytest.mark.parametrize(
+    ("ends", "share"),
+    [
+        ([9, 9, 9, 9], transport.FETCH_BYTES_MAX // 4),
+        ([9, 5, 5, 9], transport.FETCH_BYTES_MAX // 2),
+        ([9, None, 5, 5], transport.FETCH_BYTES_MAX // 2),
+        ([5, 5, 5, 5], transport.FETCH_BYTES_MAX),
+        ([9] * 1_000, transport.FETCH_BYTES_LEAST),
+    ],
+)
+async def test_partitions_that_are_behind_share_a_fetch(ends: list[int | None], share: int) -> None:
+    """Each stands at 5; an end that no fetch has told yet may lie anywhere."""
+    places = [aiokafka.TopicPartition("bfc.ledger", number) for number in range(len(ends))]
+    subscription = SubscriptionState()
+    subscription.assign_from_user(places)
+    assignment = subscription.subscription.assignment
+    for place, end in zip(places, ends, strict=True):
+        state = assignment.state_value(place)
+        state.reset_to(5)
+        state.highwater = end
+    consumer = SimpleNamespace(
+        _subscription=subscription,
+        _fetcher=SimpleNamespace(_fetch_max_wait_ms=0, _max_partition_fetch_bytes=0),
+    )
+    transport._Thread._set_pace(cast(Any, SimpleNamespace()), consumer, busy=True)
+    assert consumer._fetcher._max_partition_fetch_bytes == share
 
 
 async def test_of_two_takes_at_once_the_newer_token_is_kept(seeking: Seeking) -> None:
@@ -183,9 +226,9 @@ async def test_what_faust_drops_at_a_rebalance_takes_no_room_for_ever(
     await consumer.seek_to_committed()
     records = [RawRecord(*PLACE, number, b"", b"", (), 0) for number in range(10)]
     ((message,),) = consumer._as_messages({PLACE: records}, {PLACE: 10}, {}).values()
-    assert not consumer.has_room(PLACE)
+    assert not consumer._backlog.has_room(PLACE)
     await consumer.seek_to_committed()
-    assert consumer.has_room(PLACE)
+    assert consumer._backlog.has_room(PLACE)
     consumer._as_messages({PLACE: records}, {PLACE: 10}, {})
     message.value.round.fetched[0].release()
-    assert not consumer.has_room(PLACE)
+    assert not consumer._backlog.has_room(PLACE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -131,15 +132,15 @@ class Crew:
 class Consumer:
     """Has handed over so much."""
 
-    def __init__(self, handed: int = 5, room: bool = True) -> None:
+    def __init__(self, handed: int = 5, refused_ago: float = math.inf) -> None:
         self._handed = handed
-        self._room = room
+        self._refused_ago = refused_ago
 
     def handed(self, place: Partition) -> int:
         return self._handed
 
-    def has_room(self, place: Partition) -> bool:
-        return self._room
+    def had_room(self, place: Partition, seconds: float) -> bool:
+        return self._refused_ago > seconds
 
 
 class Scene:
@@ -214,8 +215,11 @@ async def test_who_waits_for_the_commands_of_others_is_left_alone() -> None:
     assert await scene.stalls(Consumer(handed=5))
 
 
-async def test_a_partition_without_room_waits_for_others() -> None:
-    assert not await Scene().stalls(Consumer(room=False))
+async def test_a_partition_that_lacked_room_lately_waits_for_others() -> None:
+    """It may have room at every look and still not have had its turn."""
+    assert not await Scene().stalls(Consumer(refused_ago=0.0))
+    assert not await Scene().stalls(Consumer(refused_ago=SECONDS - 1))
+    assert await Scene().stalls(Consumer(refused_ago=SECONDS + 1))
 
 
 async def test_nothing_stands_still_while_something_is_away() -> None:
