@@ -22,8 +22,8 @@ from compose.exit_codes import ExitCode
 
 #: What goes wrong in an agent's body stops the worker with the facts, and a database that is away
 #: is told of by whoever waits for it; what is left to these are tracebacks of agents cancelled at
-#: the end and of connections that the pool makes in advance.
-_SILENT = ("faust.agents", "asyncpg")
+#: the end and of connections that the pool makes in advance, and timers late in a busy loop.
+_SILENT = ("faust.agents", "asyncpg", "mode.timers")
 
 #: Seconds that whatever is left behind gets to end by itself when everything else has ended.
 LEFT_BEHIND_SECONDS_MAX = 2.0

@@ -142,6 +142,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
             isolation_level="read_committed",
         )
 
+    async def _wakeup_timer_in_thread(self) -> None:
+        await super()._wakeup_timer_in_thread()
+        # Else a loop that was busy for seconds is logged as a thread that does not answer. The
+        # watchdog tells those who are busy from those who stand still.
+        self.last_wakeup_at = 0.0
+
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: Any = None, max_records: Any = None
     ) -> Any:

@@ -13,7 +13,8 @@ import pytest
 
 from compose.local import Stack
 from projections.analytics.appender import Analytics
-from projections.analytics.tables import TABLES
+from projections.analytics.tables import EVENTS, TABLES
+from projections.batch import Move
 from projections.clickhouse import migrate as migrating
 from projections.clickhouse.client import open_client
 from projections.clickhouse.migrate import Migration, MigrationChanged, migrate, migrations
@@ -29,8 +30,9 @@ from projections.projector import Projector
 from projections.store import Unavailable
 from schemas.envelope import Draft
 from schemas.errors import Invalid
+from schemas.position import Position
 from tests import reference_funnel as reference
-from tests.builders import T0, at, draft, posted, step, trade
+from tests.builders import T0, at, draft, posted, step, tick, trade
 from tests.log import Log
 from tests.reference_funnel import Fact
 
@@ -106,6 +108,27 @@ async def test_sums_are_exact_and_repetitions_count_once(world: World) -> None:
     assert total == [(Decimal("12345678901234567890.800000000000000001"), 4)]
     first = await world.rows("select countIf(is_first), count() from events")
     assert first == [(4, 8)]
+
+
+async def test_ranges_of_the_log_are_found_exactly(world: World) -> None:
+    people = [f"usr_{n}" for n in range(40)]
+    await world.append(*[posted(user=user) for user in people], *[tick() for _ in range(9)])
+    store, records = ClickHouseStore(world.client), world.kafka.records
+    places = world.kafka.places()
+    assert len({place.topic for place in places}) == 2 and len(places) > 4
+    ranges = [Move(*place, 1, len(records[place]) - 1, 0) for place in places[1:]]
+    wanted = {
+        Position(*move.place, offset) for move in ranges for offset in range(move.start, move.end)
+    }
+    assert await store.present(EVENTS, ranges) == wanted
+    assert await store.count(EVENTS, ranges) == len(wanted)
+    assert await store.present(EVENTS, []) == set()
+
+    ends = {place: len(records[place]) for place in places}
+    assert await store.ahead(EVENTS, dict.fromkeys(places[1:], 1)) == {
+        place: ends[place] for place in places[1:]
+    }
+    assert await store.ahead(EVENTS, ends) == {}
 
 
 async def test_a_month_of_every_year_that_is_valid(world: World) -> None:
