@@ -3,11 +3,12 @@
 It leans on aiokafka's internals, written for the versions that pyproject.toml pins;
 ``tests/unit/test_fetching.py`` fails when they move. What aiokafka does about checksums, aborted
 transactions, control batches and positions is left to it: each of Kafka's record batches is shown
-to it as one record, at the offset of its last one.
+to it as one record, at the offset of its last one. Partitions are asked for by turns.
 """
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,29 @@ from aiokafka.consumer import fetcher
 
 from schemas.codec import RawRecord
 from schemas.records import Records
+
+
+class _Turns:
+    """Stands where aiokafka's fetcher has `random`, of which it only uses ``shuffle``.
+
+    A broker fills a fetch in the order in which its partitions are asked for, and some come away
+    empty; by lot, one of many that are behind may for minutes.
+    """
+
+    def __init__(self) -> None:
+        self._came: dict[Any, int] = {}
+        self._clock = itertools.count(1)
+
+    def came(self, tp: Any) -> None:
+        """Something was fetched of it."""
+        self._came[tp] = next(self._clock)
+
+    def shuffle(self, asked: list[tuple[Any, int]]) -> None:
+        """Put those first, of (partition, offset), of which nothing came for longest."""
+        asked.sort(key=lambda each: self._came.get(each[0], 0))
+
+
+_turns = _Turns()
 
 
 class _Whole:
@@ -62,6 +86,7 @@ class _Unpacked(fetcher.PartitionRecords):  # type: ignore[misc]
 
     def __init__(self, tp: Any, records: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(tp, _Batches(records), *args, **kwargs)
+        _turns.came(tp)
         self._chunk = Records(*tp)
         #: How much of the chunk was taken.
         self._at = 0
@@ -117,3 +142,4 @@ def install() -> None:
     """Have all consumers of this process do so: aiokafka offers no other place to say it."""
     fetcher.PartitionRecords = _Unpacked
     fetcher.FetchResult = _Fetched
+    fetcher.random = _turns

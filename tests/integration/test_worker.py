@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer as Client
 
 from compose.local import Stack
+from projections.batch import Partition
 from projections.log_identity import LogMismatch
 from projections.postgres.outbox import leading
 from projections.postgres.pool import acquire
@@ -104,6 +107,34 @@ async def test_workers_that_come_and_go_apply_everything_once(world: World) -> N
     good = sum(1 for record in log if record.value not in (None, b"not json"))
     rows = await world.fetch("select sum(entries) from totals")
     assert rows[0][0] == good
+
+
+async def test_a_worker_far_behind_fetches_its_partitions_by_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apache Kafka gives a batch that is larger than a partition's share to the first one only."""
+    monkeypatch.setattr(transport, "FETCH_BYTES_MAX", 1_000)
+    monkeypatch.setattr(transport, "FETCH_BYTES_LEAST", 1_000)
+    turns: list[set[Partition]] = []
+    hand_over = transport.BatchConsumer._as_messages
+
+    def noting(self: Any, records: Any, *rest: Any) -> Any:
+        turns.append({Partition(*tp) for tp, found in records.items() if found})
+        return hand_over(self, records, *rest)
+
+    monkeypatch.setattr(transport.BatchConsumer, "_as_messages", noting)
+    for _ in range(25):
+        await world.send([posted("1", user=f"usr_{n}") for n in range(120)])
+    running = await world.worker()
+    await world.caught_up(running)
+    await ended(running)
+    seen = set().union(*turns)
+    assert len(turns) > len(seen) == 6
+    for place in seen:
+        own = [number for number, turn in enumerate(turns) if place in turn]
+        for one, next_one in pairwise(own):
+            between = turns[one + 1 : next_one]
+            assert max(sum(other in turn for turn in between) for other in seen) <= 5
 
 
 class Following(Totals):

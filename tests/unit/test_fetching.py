@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from aiokafka.record.util import calc_crc32c_py
 
 from schemas.codec import RawRecord
 from streams import fetching
-from streams.fetching import _Fetched, _Unpacked
+from streams.fetching import _Fetched, _Turns, _Unpacked
 
 PLACE = TopicPartition("bfc.ledger", 3)
 #: As it is before `install` replaces it in another test of this process.
@@ -172,9 +171,23 @@ def test_nothing_is_handed_over_for_a_partition_that_is_elsewhere_now() -> None:
 def test_aiokafka_looks_for_them_where_they_are_put() -> None:
     names = fetcher.Fetcher._proc_fetch_request.__code__.co_names
     assert {"PartitionRecords", "FetchResult"} <= set(names)
-    before = SimpleNamespace(records=fetcher.PartitionRecords, result=fetcher.FetchResult)
+    assert {"random", "shuffle"} <= set(fetcher.Fetcher._get_actions_per_node.__code__.co_names)
+    before = {
+        name: getattr(fetcher, name) for name in ("PartitionRecords", "FetchResult", "random")
+    }
     try:
         fetching.install()
         assert (fetcher.PartitionRecords, fetcher.FetchResult) == (_Unpacked, _Fetched)
+        assert fetcher.random is fetching._turns
     finally:
-        fetcher.PartitionRecords, fetcher.FetchResult = before.records, before.result
+        for name, stock in before.items():
+            setattr(fetcher, name, stock)
+
+
+def test_who_waited_longest_is_asked_for_first() -> None:
+    turns, places = _Turns(), [TopicPartition("bfc.ledger", number) for number in range(4)]
+    for number in (2, 0, 3, 2):
+        turns.came(places[number])
+    asked = [(place, 7) for place in places]
+    turns.shuffle(asked)
+    assert [place.partition for place, _ in asked] == [1, 0, 3, 2]
