@@ -31,6 +31,8 @@ class Fetched:
     end: int
     records: Sequence[Record]
     release: Callable[[], None] = lambda: None
+    #: Where the partitions of commands ended after these records were fetched.
+    commands_end: Mapping[Partition, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +48,7 @@ class _Read:
 
 
 class Intake:
-    """Turns what one fetch brought into batches, with one question to the index for all."""
+    """Turns what was fetched into batches, with one question to the index for all of it."""
 
     def __init__(
         self,
@@ -65,10 +67,8 @@ class Intake:
         self._sleep = sleep
         self._report = report
 
-    async def read(
-        self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
-    ) -> list[Batch]:
-        """One batch for each fetched partition, in the same order."""
+    async def read(self, fetched: Sequence[Fetched]) -> list[Batch]:
+        """One batch for each of them, in the same order, which is that of the log."""
         read = [await self._decode(part) for part in fetched]
         repeated = await self._judge(
             [each.keyed for each in read],
@@ -83,7 +83,7 @@ class Intake:
                 end=part.end,
                 events=each.events,
                 duplicates=duplicates,
-                commands_end=_bearing_on(part.place, commands_end),
+                commands_end=_bearing_on(part.place, part.commands_end),
                 records=part.records,
                 release=part.release,
                 columns=each.columns,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from projections.backoff import Sleep
@@ -20,6 +22,9 @@ from streams.transport import Round, Slice
 
 #: Seconds that the batch in hand gets to commit before its partitions are let go.
 GRACE_SECONDS_MAX = 5.0
+
+#: Records of several fetches that are read together: what comes while others are read.
+READ_RECORDS_MAX = 5_000
 
 #: Seconds that whatever is cancelled gets to end; what hangs is left behind.
 CANCEL_SECONDS_MAX = 1.0
@@ -121,7 +126,8 @@ class Crew:
         self._lanes: dict[tuple[str, Partition], Lane] = {}
         self._appended: dict[str, list[Partition]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._reads: set[asyncio.Task[list[Batch]]] = set()
+        self._unread: deque[Round] = deque()
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def owning(self) -> asyncio.Event:
@@ -223,14 +229,15 @@ class Crew:
         """Close for good; what is being read is not waited for."""
         self._stopped = True
         await self.close()
-        await cancelled(self._reads)
+        if self._reading is not None:
+            await cancelled([self._reading])
 
     async def hand(self, name: str, part: Slice, generation: Callable[[], int]) -> None:
         """Give one projection its part of a round; stale ones are dropped.
 
         ``generation`` is asked once the round is read: partitions may have been taken meanwhile.
         """
-        batch = (await self._read(part.round))[part.number]
+        batch = (await asyncio.shield(part.round.batches))[part.number]
         if part.round.generation != generation():
             batch.release()
         elif name in self.appenders:
@@ -240,19 +247,34 @@ class Crew:
         else:
             batch.release()
 
-    async def _read(self, together: Round) -> list[Batch]:
-        if together.read is None:
-            together.read = asyncio.create_task(self._read_in_turn(together))
-            self._reads.add(together.read)
-            together.read.add_done_callback(self._reads.discard)
-        batches: list[Batch] = await asyncio.shield(together.read)
-        return batches
+    def read(self, together: Round) -> None:
+        """Begin to read what was fetched, after all that was fetched before it.
 
-    async def _read_in_turn(self, together: Round) -> list[Batch]:
-        if together.after is not None:
-            await self._read(together.after)
-            together.after = None
-        return await self._intake.read(together.fetched, together.commands_end)
+        Rounds are judged in the order of the log, or a later repetition of an event would be taken
+        for its first position. What comes while others are read goes together.
+        """
+        self._unread.append(together)
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_all(), name="reading")
+
+    async def _read_all(self) -> None:
+        try:
+            while self._unread:
+                await self._read_some()
+        except Exception as error:  # noqa: BLE001 - nothing after it may be judged before it
+            self.fail(error)
+        else:
+            self._reading = None
+
+    async def _read_some(self) -> None:
+        rounds = [self._unread.popleft()]
+        count = rounds[0].count
+        while self._unread and count + self._unread[0].count <= READ_RECORDS_MAX:
+            rounds.append(self._unread.popleft())
+            count += rounds[-1].count
+        batches = iter(await self._intake.read([part for each in rounds for part in each.fetched]))
+        for each in rounds:
+            each.batches.set_result(list(islice(batches, len(each.fetched))))
 
     def _new_lanes(
         self, projection: Projection, places: Sequence[Partition]

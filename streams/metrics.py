@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from projections.analytics.append import Flush
 from projections.analytics.gather import ANALYTICS, Gathered
-from projections.batch import Batch, DeadLetter, Partition
+from projections.batch import Batch, DeadLetter
 from projections.health import Health
 from projections.intake import Fetched, Intake
 from projections.postgres.flushes import PostgresFlushLog
@@ -193,9 +193,7 @@ class MeasuredIntake(Intake):
         super().__init__(*args, **kwargs)
         self._metrics = metrics
 
-    async def read(
-        self, fetched: Sequence[Fetched], commands_end: Mapping[Partition, int]
-    ) -> list[Batch]:
-        batches = await super().read(fetched, commands_end)
+    async def read(self, fetched: Sequence[Fetched]) -> list[Batch]:
+        batches = await super().read(fetched)
         self._metrics.unreadable(sum(len(each.records) - len(each.events) for each in batches))
         return batches

@@ -126,7 +126,7 @@ class KafkaLog:
             fetched = [part async for part in self._parts(wanted, target, records)]
             if fetched:
                 last = clock()
-                for batch in await self._intake.read(fetched, {}):
+                for batch in await self._intake.read(fetched):
                     await self._into.give(batch)
                 reached(self._into.reached())
             elif clock() - last > SILENCE_SECONDS_MAX:

@@ -39,7 +39,7 @@ class Rereader:
             records = await self._read(place, move.start, move.end)
         except (KafkaError, OSError) as error:
             raise Unavailable(f"reading {move.place} again: {error}") from error
-        return await self._intake.read([Fetched(move.place, move.start, move.end, records)], {})
+        return await self._intake.read([Fetched(move.place, move.start, move.end, records)])
 
     async def _read(self, place: aiokafka.TopicPartition, start: int, end: int) -> list[Record]:
         consumer = aiokafka.AIOKafkaConsumer(

@@ -18,7 +18,7 @@ import aiokafka
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 
-from projections.batch import Partition
+from projections.batch import Batch, Partition
 from projections.intake import Fetched
 from projections.lane import COMMANDS
 from projections.log_identity import LogMismatch, outside
@@ -65,6 +65,9 @@ class Assignment(Protocol):
     def claims(self, topic: str) -> int:
         """How many projections will release a batch of this topic."""
 
+    def read(self, together: Round) -> None:
+        """Begin to read what was fetched, after all that was fetched before it."""
+
     def applied(self) -> Mapping[Partition, int]:
         """Where the slowest projection stands on each owned partition."""
 
@@ -74,17 +77,18 @@ class Assignment(Protocol):
 
 @dataclass
 class Round:
-    """What one fetch brought, for all partitions; read once, whoever asks first.
-
-    ``after`` is the round before, until that is read: rounds are judged in the order of the log,
-    or a later repetition of an event would be taken for its first position.
-    """
+    """What one fetch brought, for all partitions; read once, for whoever waits for its batches."""
 
     generation: int
-    commands_end: Mapping[Partition, int]
-    after: Round | None = None
     fetched: list[Fetched] = field(default_factory=list)
-    read: asyncio.Task[Any] | None = None
+    batches: asyncio.Future[list[Batch]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def count(self) -> int:
+        """How many records."""
+        return sum(len(part.records) for part in self.fetched)
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,6 @@ class BatchConsumer(driver.Consumer):
         self._seeking = asyncio.Lock()
         #: Whether records were dropped, so that positions are beyond what was handed over.
         self._astray = False
-        self._last_round: Round | None = None
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -361,7 +364,7 @@ class BatchConsumer(driver.Consumer):
         return self._as_messages(records, positions, ends)
 
     def _as_messages(self, records: Any, positions: Any, ends: Any) -> dict[Any, list[Any]]:
-        together = Round(self._generation_of_takes, ends, self._last_round)
+        together = Round(self._generation_of_takes)
         messages: dict[Any, list[Any]] = {}
         for tp, position in positions.items():
             place = Partition(*tp)
@@ -376,14 +379,14 @@ class BatchConsumer(driver.Consumer):
                 continue
             claims = self.assignment_of_worker.claims(place.topic)
             release = self._backlog.claim(place, len(found), claims)
-            part = Fetched(place, start, end, found, release)
+            part = Fetched(place, start, end, found, release, ends)
             together.fetched.append(part)
             self._handed[place] = end
             stamp = found[-1].timestamp if found else 0
             value = Slice(together, len(together.fetched) - 1)
             messages[tp] = [_PseudoRecord(place, end - 1, stamp, value)]
         if messages:
-            self._last_round = together
+            self.assignment_of_worker.read(together)
         return messages
 
 

@@ -118,8 +118,8 @@ async def _copy(connection: Connection, rows: pa.Table) -> bool:
     if await connection.fetchval(_sql["has_earlier"]):
         return False
     try:
-        async with connection.transaction():
-            await arrow.copy(connection, "first_positions", rows)
+        # A transaction by itself.
+        await arrow.copy(connection, "first_positions", rows)
     except asyncpg.UniqueViolationError:
         return False
     return True

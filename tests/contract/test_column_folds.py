@@ -74,7 +74,7 @@ async def applied(
     for start in range(0, len(records), 100):
         part = records[start : start + 100]
         end = part[-1].offset + 1
-        batches += await intake.read([Fetched(PLACE, part[0].offset, end, part)], {})
+        batches += await intake.read([Fetched(PLACE, part[0].offset, end, part)])
         outcome.add(await projector.apply(batches[-1:]))
     return batches, outcome
 

@@ -267,12 +267,12 @@ async def test_what_nobody_could_read_is_resolved_when_it_is_read(ward: Ward) ->
     record = record_of(posted("1", user="usr_17"))
     wrong = record._replace(partition=(record.partition + 1) % 6, headers=[])
     intake = Intake(ward.index, dict.fromkeys(TOPICS, 6), "bfc")
-    await intake.read([Fetched(Partition(*wrong[:2]), 0, 1, [wrong])], {})
+    await intake.read([Fetched(Partition(*wrong[:2]), 0, 1, [wrong])])
     await retry(ward.pool, OPEN, ME)
     (owed,) = await ward.owed()
     headers = list(zip(owed["header_names"], owed["header_values"], strict=True))
     right = record._replace(offset=5, headers=headers)
-    (batch,) = await intake.read([Fetched(Partition(*right[:2]), 5, 6, [right])], {})
+    (batch,) = await intake.read([Fetched(Partition(*right[:2]), 5, 6, [right])])
     assert [event.id for event in batch.events] and not batch.duplicates
     assert await ward.states() == {("*", 0): "resolved"}
 

@@ -6,6 +6,7 @@ that are played with it must break: else either the mechanism or the simulation 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -183,8 +184,13 @@ async def _hand_at_once(self: Crew, name: str, part: Slice, _generation: Callabl
     await _HAND(self, name, part, lambda: part.round.generation)
 
 
-async def _read_at_once(self: Crew, together: Round) -> list[Batch]:
-    return await self._intake.read(together.fetched, together.commands_end)
+def _read_at_once(self: Crew, together: Round) -> None:
+    async def read() -> None:
+        together.batches.set_result(await self._intake.read(together.fetched))
+
+    reading = asyncio.create_task(read())
+    # Held until it has ended.
+    together.batches.add_done_callback(lambda _: reading.done())
 
 
 async def _nothing_stands(
@@ -237,7 +243,7 @@ MECHANISMS: Mapping[str, Lacking] = {
     "the index of first positions": Lacking(Parts(index=lambda store: Unjudging(store.outbox))),
     "first positions for ever": Lacking(Parts(index=lambda store: Nearsighted(store.outbox))),
     "rounds judged in order": Lacking(
-        attributes=((Crew, "_read_in_turn", _read_at_once),),
+        attributes=((Crew, "read", _read_at_once),),
         faults=(Fault.LOST,),
         rate=0.3,
         first_seed=80,

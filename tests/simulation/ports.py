@@ -273,7 +273,7 @@ class Rereading:
             lambda: self._log.read(move.place, move.start, most),
         )
         records = [record for record in found if record.offset < move.end]
-        return await self._intake.read([Fetched(move.place, move.start, move.end, records)], {})
+        return await self._intake.read([Fetched(move.place, move.start, move.end, records)])
 
 
 class Checkpoints:

@@ -167,7 +167,6 @@ class Carrier:
         self._name = life_of_caller().name
         self._generation = 0
         self._handed: dict[Partition, int] = {}
-        self._last_round: Round | None = None
         self._waiting: dict[str, asyncio.Queue[Slice]] = {
             name: asyncio.Queue(WAITING_SLICES_MAX) for name in crew.names()
         }
@@ -233,12 +232,13 @@ class Carrier:
         if any(place.topic != COMMANDS for place in fetch.positions):
             # Asked after the fetch, as the transport does.
             ends = await self._ask("ends of commands", self._ends_of_commands)
-        together = self._last_round = Round(self._generation, ends, self._last_round)
+        together = Round(self._generation)
         for place, end in fetch.positions.items():
             start = self._handed[place]
-            part = Fetched(place, start, end, fetch.records[place])
+            part = Fetched(place, start, end, fetch.records[place], commands_end=ends)
             together.fetched.append(part)
             self._handed[place] = end
+        self._crew.read(together)
         for number, part in enumerate(together.fetched):
             for name in self._crew.names():
                 if part.place.topic in self._crew.topics_of(name):

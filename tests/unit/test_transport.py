@@ -123,6 +123,9 @@ class Owner:
     def claims(self, topic: str) -> int:
         return 1
 
+    def read(self, together: transport.Round) -> None:
+        """Nobody asks for its batches."""
+
     def fail(self, error: BaseException) -> None:
         raise error
 
