@@ -20,10 +20,14 @@ from projections.postgres.flushes import PostgresFlushLog
 from projections.postgres.store import PostgresStore
 from projections.projector import Fate, Outcome
 from projections.store import Commit
+from schemas.fast import Record
 from streams.watchdog import Watchdog
 
 #: From a row by itself to a transaction that is given up.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+#: From a record that is read at once to one that waited for a worker to come back.
+_AGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0)
 
 
 class Metrics:
@@ -50,6 +54,14 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._ages = Histogram(
+            "worker_record_age_seconds",
+            "Seconds from a record's timestamp until it is fetched, read, and applied by a"
+            " projection in PostgreSQL; of each batch's last record",
+            ("stage", "projection"),
+            buckets=_AGES,
+            registry=self.registry,
+        )
         self._flushes = Histogram(
             "worker_flush_seconds",
             "Seconds from the record of a flush to its end",
@@ -60,8 +72,9 @@ class Metrics:
             "worker_flush_rows", "Rows flushed", ("table",), registry=self.registry
         )
 
-    def applied(self, projection: str, outcome: Outcome) -> None:
+    def applied(self, projection: str, batches: Sequence[Batch], outcome: Outcome) -> None:
         """A lane committed."""
+        self.aged("applied", [batch.records for batch in batches], projection)
         for fate, count in outcome.fates.items():
             self._events.labels(projection, fate.value).inc(count)
         self.refused(projection, outcome.dead_letters)
@@ -87,6 +100,14 @@ class Metrics:
         """Records that no projection can read."""
         if count:
             self._dead_letters.labels("*").inc(count)
+
+    def aged(self, stage: str, parts: Iterable[Sequence[Record]], projection: str = "*") -> None:
+        """Records of some batches came to this stage."""
+        now, ages = time.time(), self._ages.labels(stage, projection)
+        for records in parts:
+            if records:
+                # The clocks of producers may be ahead of ours.
+                ages.observe(max(0.0, now - records[-1].timestamp / 1e3))
 
     def committed(self, projection: str, seconds: float) -> None:
         """A commit succeeded."""
@@ -187,13 +208,15 @@ class MeasuredFlushLog(PostgresFlushLog):
 
 
 class MeasuredIntake(Intake):
-    """Counts what nobody can read."""
+    """Counts what nobody can read, and tells how old records are before and after."""
 
     def __init__(self, metrics: Metrics, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._metrics = metrics
 
     async def read(self, fetched: Sequence[Fetched]) -> list[Batch]:
+        self._metrics.aged("fetched", [part.records for part in fetched])
         batches = await super().read(fetched)
+        self._metrics.aged("read", [part.records for part in fetched])
         self._metrics.unreadable(sum(len(each.records) - len(each.events) for each in batches))
         return batches

@@ -205,9 +205,9 @@ async def _crews(
     from streams.crew import Crew
     from streams.metrics import MeasuredIntake, MeasuredStore
 
-    def report(name: str) -> Callable[[Any, Outcome], None]:
-        def applied(_batches: Any, outcome: Outcome) -> None:
-            metrics.applied(name, outcome)
+    def report(name: str) -> Callable[[Sequence[Batch], Outcome], None]:
+        def applied(batches: Sequence[Batch], outcome: Outcome) -> None:
+            metrics.applied(name, batches, outcome)
             _say_refused(name, outcome.dead_letters)
 
         return applied

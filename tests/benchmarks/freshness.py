@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
+import httpx
 import orjson
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
 
 from compose.local import tokens
@@ -45,6 +48,9 @@ OK, NOT_REACHED = 200, 503
 #: In the read models before anything is timed.
 HISTORY = 30_000
 
+#: Of a worker's metrics.
+AGE = "worker_record_age_seconds"
+
 READ, TAIL, BARE = "HTTP read", "WebSocket", "bare consumer"
 WAYS = (READ, TAIL, BARE)
 
@@ -57,6 +63,8 @@ class Found:
     missing: dict[str, int] = field(default_factory=dict)
     #: Processor seconds a second, by process, while ours was timed.
     cores: dict[str, float] = field(default_factory=dict)
+    #: Milliseconds from a record's timestamp until it came to a stage of the worker, on average.
+    ages_ms: dict[str, float] = field(default_factory=dict)
     late_ms: float = 0.0
     ran_out: bool = False
 
@@ -67,6 +75,40 @@ class Found:
             self.missing[way] = len(probes) - len(times)
         self.late_ms = max(self.late_ms, load.late_seconds * 1e3)
         self.ran_out = self.ran_out or load.ran_out
+
+
+class Age(NamedTuple):
+    """How old records were together, and how many they were."""
+
+    seconds: float
+    count: float
+
+    @property
+    def mean_ms(self) -> float:
+        return self.seconds / max(self.count, 1) * 1e3
+
+
+class Ages:
+    """What a worker tells of the age of records, by stage."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def now(self) -> dict[str, Age]:
+        text = httpx.get(self._url).raise_for_status().text
+        found: dict[str, dict[str, float]] = {}
+        for family in text_string_to_metric_families(text):
+            for name, labels, value, *_ in family.samples if family.name == AGE else ():
+                stage = f"{labels['stage']} {labels['projection']}".removesuffix(" *")
+                found.setdefault(stage, {})[name.removeprefix(AGE)] = value
+        return {stage: Age(each["_sum"], each["_count"]) for stage, each in found.items()}
+
+    def since(self, before: Mapping[str, Age]) -> dict[str, Age]:
+        nothing = Age(0.0, 0.0)
+        return {
+            stage: Age(*(a - b for a, b in zip(age, before.get(stage, nothing), strict=True)))
+            for stage, age in self.now().items()
+        }
 
 
 def run(options: Options, report: Report) -> None:
@@ -104,9 +146,11 @@ def _rate(options: Options, rate: int) -> int:
 def _ours(
     place: Stand, turn: str, seconds: float, records: Iterator[Record], now: dict[int, Found]
 ) -> None:
-    worker = place.start(Worker(place.folder, place.env))
-    port = choose_ports({"gateway": 0}, {})["gateway"]
-    gateway = place.start(Gateway(place.folder, place.env, port))
+    ports = choose_ports({"gateway": 0, "worker": 0}, {})
+    env = {**place.env, "STREAMS_WORKER_PORT": str(ports["worker"])}
+    worker = place.start(Worker(place.folder, env))
+    gateway = place.start(Gateway(place.folder, place.env, ports["gateway"]))
+    ages = Ages(f"http://127.0.0.1:{ports['worker']}/metrics")
     probing = Probing(f"{turn}-ours")
     with standing(place.stack.postgres) as at:
         for rate in now:
@@ -114,11 +158,13 @@ def _ours(
             tell(f"round {turn}: {rate:,} events/s")
             load = Load(place.stack.kafka, records, rate)
             meter = Meter({"worker": worker.pid, "gateway": gateway.pid, **place.pids()}).start()
+            before = ages.now()
             probes = asyncio.run(
                 _through_gateway(place, gateway.server.url, probing, load, seconds)
             )
             usage = meter.stop()
             now[rate].cores = {n: cpu / usage.seconds for n, cpu in usage.cpu_seconds.items()}
+            now[rate].ages_ms = {name: each.mean_ms for name, each in ages.since(before).items()}
             now[rate].add(probes, (READ, TAIL), load)
     gateway.stop()
     worker.stop()
@@ -244,6 +290,15 @@ def _report(
         ["events", *names],
         [
             [f"{rate:,}/s", *(figure([each.cores[name] for each in rounds]) for name in names)]
+            for rate, rounds in found.items()
+        ],
+    )
+    stages = list(next(iter(found.values()))[0].ages_ms)
+    report.table(
+        "Mean age of each batch's last record in the worker, by its timestamp, ms",
+        ["events", *stages],
+        [
+            [f"{rate:,}/s", *(figure([each.ages_ms[stage] for each in rounds]) for stage in stages)]
             for rate, rounds in found.items()
         ],
     )

@@ -172,6 +172,11 @@ def test_it_tells_its_health_and_ends_under_load(place: Place) -> None:
     two.until(lambda: two.metric("worker_events_total", projection="analytics") > 0)
     two.until(lambda: two.metric("worker_commit_seconds_count") > 0)
     two.until(lambda: two.metric("worker_flush_rows_total") > 0)
+    two.until(lambda: two.metric("worker_record_age_seconds_sum", stage="applied") > 0)
+    read, fetched = (
+        two.metric("worker_record_age_seconds_count", stage=stage) for stage in ("read", "fetched")
+    )
+    assert 0 < read <= fetched
     two.until(lambda: two.metric("worker_partitions") > 0)
     two.end()
 
