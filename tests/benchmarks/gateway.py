@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import asyncpg
@@ -25,6 +27,7 @@ from tests.benchmarks.measure import Figure, Meter, figure
 from tests.benchmarks.options import Options
 from tests.benchmarks.report import Report
 from tests.benchmarks.served import Served, request, serve_bare, serve_gateway, start_worker, token
+from tests.benchmarks.stages import Stage, find_profiler, profiling, read_profile
 from tests.benchmarks.stand import Stand, stand
 
 NAME = "gateway"
@@ -81,6 +84,20 @@ ENDPOINTS = (
 )
 
 
+#: Of a request, innermost first.
+STAGES = (
+    Stage("questions to PostgreSQL", ("(asyncpg/", "acquire (projections/postgres")),
+    Stage("the view", ("(projections/",)),
+    Stage("token, rate limit", ("(gateway/auth", "(gateway/limits", "admit (gateway")),
+    Stage("position, entity tag, JSON", ("(gateway/answers", "(schemas/position")),
+    Stage("request id, headers, metrics", ("(gateway/middleware", "(gateway/metrics")),
+    Stage("query, time limit", ("(gateway/operations", "(gateway/app", "(gateway/routes")),
+    Stage("Starlette", ("(starlette/",)),
+    Stage("uvicorn", ("(uvicorn/",)),
+    Stage("the tail, which reads the log all the time", ("(gateway/tail", "(aiokafka/")),
+)
+
+
 class Round(NamedTuple):
     """One load: what came, and the processor time that it took, by process."""
 
@@ -101,6 +118,7 @@ def run(options: Options, report: Report) -> None:
         _ceiling(bare, options, report)
         for endpoint in ENDPOINTS:
             _compare(place, endpoint, ours, bare, askers, options, report)
+        _report_stages(place, ENDPOINTS[0], ours, askers, options, report)
         _time_of_one_funnel(place, ours, bare, options, report)
 
 
@@ -201,6 +219,34 @@ def _compare(
         rows.append((name, *_figures(made), figure(ratios)))
     columns = ("", "requests/s", "p50 ms", "p99 ms", "bytes", "server ms", "databases ms", "ratio")
     report.table(f"{endpoint.name}, {endpoint.connections} connections", columns, rows)
+
+
+def _report_stages(
+    place: Stand,
+    endpoint: Endpoint,
+    ours: Served,
+    askers: Sequence[str],
+    options: Options,
+    report: Report,
+) -> None:
+    """Where the gateway's processor time for a request goes."""
+    if find_profiler() is None:
+        report.note("No table per stage: py-spy is not installed.")
+        return
+    _said(f"{endpoint.name}: profile")
+    plan = _plan(ours.port, _asked(place, endpoint, askers), endpoint.connections, options)
+    with TemporaryDirectory() as folder:
+        raw = Path(folder) / "stacks"
+        with profiling(ours.pid, raw):
+            made = _round(place, ours, plan)
+        profile = read_profile(raw, STAGES)
+    micros = made.cpu_ms("server") * 1e3
+    shares = [(name, count / profile.samples) for name, count in profile.stages.most_common()]
+    report.table(
+        f"Where the gateway's {micros:.0f} µs for {endpoint.name} go ({profile.samples:,} samples)",
+        ("stage", "µs a request", "%"),
+        [(name, share * micros, share * 100) for name, share in shares],
+    )
 
 
 def _figures(rounds: Sequence[Round]) -> tuple[Figure, ...]:

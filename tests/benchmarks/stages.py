@@ -1,4 +1,4 @@
-"""Where a worker's processor time goes: a sampling profiler's stacks, told apart by stage.
+"""Where a process's time on the processor goes: a sampling profiler's stacks, by stage.
 
 The profiler is py-spy (of `requirements.in`): it looks at the process from outside, a few hundred
 times a second, and counts the threads that run. A stack belongs to the first stage of the table
@@ -64,6 +64,9 @@ STAGES = (
 )
 OTHER = "event loop, rest"
 
+#: Innermost frames of threads that wait in C, which the profiler takes for running.
+WAITING = ("_worker (concurrent/futures/thread", "_poll (streams/producer/client")
+
 #: What `profiled_worker` lets the frames of lanes begin with.
 LANE_FRAME = "lane_of_"
 
@@ -116,16 +119,16 @@ def profiling(pid: int, out: Path) -> Iterator[None]:
         raise RuntimeError(f"py-spy wrote nothing: {said.decode(errors='replace')}")
 
 
-def read_profile(raw: Path) -> Profile:
+def read_profile(raw: Path, stages: Sequence[Stage] = STAGES) -> Profile:
     """The stacks of a file as py-spy writes them: frames from outside in, then a count."""
     profile = Profile()
     for line in raw.read_text(errors="replace").splitlines():
         stack, _, count = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        if not frames:
+        if not frames or frames[-1].startswith(WAITING):
             continue
         number = int(count)
-        profile.stages[stage_of(frames)] += number
+        profile.stages[stage_of(frames, stages)] += number
         profile.own[frames[-1]] += number
         profile.threads[thread] += number
         for frame in set(frames):
@@ -133,13 +136,13 @@ def read_profile(raw: Path) -> Profile:
     return profile
 
 
-def stage_of(frames: Sequence[str]) -> str:
+def stage_of(frames: Sequence[str], stages: Sequence[Stage] = STAGES) -> str:
     """The stage of a stack, whose frames come from outside in."""
     lane = next((frame for frame in frames if frame.startswith(LANE_FRAME)), None)
     if lane is not None:
         name = lane.partition(" ")[0].removeprefix(LANE_FRAME)
         return f"{name}: {_first(frames, STEPS) or 'batches'}"
-    return _first(frames, STAGES) or OTHER
+    return _first(frames, stages) or OTHER
 
 
 def _first(frames: Sequence[str], stages: Sequence[Stage]) -> str | None:
