@@ -27,7 +27,7 @@ from tests.benchmarks.measure import Figure, Meter, figure
 from tests.benchmarks.options import Options
 from tests.benchmarks.report import Report
 from tests.benchmarks.served import Served, request, serve_bare, serve_gateway, start_worker, token
-from tests.benchmarks.stages import Stage, find_profiler, profiling, read_profile
+from tests.benchmarks.stages import Stage, find_profiler, profiling, read_profile, report_stages
 from tests.benchmarks.stand import Stand, stand
 
 NAME = "gateway"
@@ -241,12 +241,7 @@ def _report_stages(
             made = _round(place, ours, plan)
         profile = read_profile(raw, STAGES)
     micros = made.cpu_ms("server") * 1e3
-    shares = [(name, count / profile.samples) for name, count in profile.stages.most_common()]
-    report.table(
-        f"Where the gateway's {micros:.0f} µs for {endpoint.name} go ({profile.samples:,} samples)",
-        ("stage", "µs a request", "%"),
-        [(name, share * micros, share * 100) for name, share in shares],
-    )
+    report_stages(report, profile, "the gateway's", micros, f"request for {endpoint.name}")
 
 
 def _figures(rounds: Sequence[Round]) -> tuple[Figure, ...]:

@@ -11,7 +11,7 @@ from tests.benchmarks.measure import figure
 from tests.benchmarks.options import Options
 from tests.benchmarks.peer.programs import LIMIT
 from tests.benchmarks.report import Cell, Report
-from tests.benchmarks.stages import Profile, find_profiler, profiling, read_profile
+from tests.benchmarks.stages import find_profiler, profiling, read_profile, report_stages
 from tests.benchmarks.stand import SERVERS, stand
 from tests.benchmarks.traffic import mixed, prefill, tell
 
@@ -96,28 +96,8 @@ def _report_profile(report: Report, options: Options, people: int) -> None:
         folded = _profiled(options, people, events, raw)
         profile = read_profile(raw)
     micros = folded.usage.cpu_seconds["worker 1"] / folded.events * 1e6
-    report_stages(report, profile, micros)
-
-
-def _profiled(options: Options, people: int, events: int, raw: Path) -> Folded:
-    with stand(kafka=options.kafka) as place, standing(place.stack.postgres) as at:
-        prefill(place.stack.kafka, mixed(people, events), "prefill")
-        workers = start_workers(place, kind=ProfiledWorker)
-        with profiling(workers[0].pid, raw):
-            return fold(place, at, workers, events)
-
-
-def report_stages(report: Report, profile: Profile, micros: float) -> None:
-    """Two tables: per stage and per function; `micros` is the worker's CPU time per event."""
-    each = micros / max(profile.samples, 1)
-    report.table(
-        f"Where a worker's {micros:.1f} µs of CPU per event go ({profile.samples:,} samples)",
-        ["stage", "µs per event", "%"],
-        [
-            [name, count * each, 100 * count / profile.samples]
-            for name, count in profile.stages.most_common()
-        ],
-    )
+    report_stages(report, profile, "a worker's", micros, "event")
+    each = micros / profile.samples
     report.table(
         "Functions by own time",
         ["function", "own µs per event", "total µs per event"],
@@ -126,3 +106,11 @@ def report_stages(report: Report, profile: Profile, micros: float) -> None:
             for name, count in profile.own.most_common(FUNCTIONS_SHOWN)
         ],
     )
+
+
+def _profiled(options: Options, people: int, events: int, raw: Path) -> Folded:
+    with stand(kafka=options.kafka) as place, standing(place.stack.postgres) as at:
+        prefill(place.stack.kafka, mixed(people, events), "prefill")
+        workers = start_workers(place, kind=ProfiledWorker)
+        with profiling(workers[0].pid, raw):
+            return fold(place, at, workers, events)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from compose.processes import Worker
 from projections.net_worth.projection import NetWorth
@@ -17,6 +20,7 @@ from tests.benchmarks.options import Options
 from tests.benchmarks.peer.programs import OURS
 from tests.benchmarks.program import Program
 from tests.benchmarks.report import Cell, Report
+from tests.benchmarks.stages import Stage, find_profiler, profiling, read_profile, report_stages
 from tests.benchmarks.stand import Stand, stand
 from tests.benchmarks.traffic import Record, mixed, prefill, tell
 
@@ -28,6 +32,19 @@ PEOPLE = 2_000
 
 #: Of all mixed traffic, at least this share is read by net worth.
 SHARE_MIN = 0.4
+
+#: Of a rebuild, innermost first.
+STAGES = (
+    Stage("imports at the start", ("importlib",)),
+    Stage("fetch", ("(streams/fetching", "(aiokafka/")),
+    Stage("decode", ("decode_batch (schemas", "(schemas/fast", "(schemas/careful")),
+    Stage("judge", ("_judge (projections/intake", "judge (projections/postgres")),
+    Stage("load", ("_load (projections/projector", "load (projections/postgres")),
+    Stage("write", ("_commit (projections/projector", "commit (projections/postgres")),
+    Stage("fold: lots and costs", ("(projections/net_worth/cost", "(projections/net_worth/exact")),
+    Stage("fold: the rest", ("(projections/net_worth", "_fold_event (projections/proj")),
+    Stage("projector, batches", ("(projections/projector", "(projections/intake")),
+)
 
 #: Seconds between two looks whether it has ended.
 LOOK_SECONDS = 0.05
@@ -57,6 +74,8 @@ def run(options: Options, report: Report) -> None:
             prefill(place.stack.kafka, _records(options, events), "prefill")
             live.append(_live(place, at, events))
             anew.append(_rebuilt(place, events))
+            if turn == options.runs - 1:
+                _report_profile(report, place, events)
     _report(report, events, live, anew)
     peers = peer_rates(options, report, OURS)
     note_ratio(report, "rebuild / our own peer job", [each.rate for each in anew], peers)
@@ -81,20 +100,33 @@ def _live(place: Stand, at: Standing, events: int) -> Pass:
     return Pass(events, usage)
 
 
-def _rebuilt(place: Stand, events: int) -> Pass:
+def _rebuilt(place: Stand, events: int, raw: Path | None = None) -> Pass:
     """The command as an operator types it, measured from its start to its end.
 
-    Raises RuntimeError with what it said if it fails.
+    A profile is written to ``raw``, if given. Raises RuntimeError with what it said if it fails.
     """
     arguments = ("-P", "-m", "compose.cli", "rebuild", NetWorth.name, "--json")
     command = place.launch(Program(place.folder, "rebuild", arguments, place.env))
     meter = Meter({"process": command.pid, **place.pids()}).start()
-    while not command.has_ended():
-        time.sleep(LOOK_SECONDS)
+    with nullcontext() if raw is None else profiling(command.pid, raw):
+        while not command.has_ended():
+            time.sleep(LOOK_SECONDS)
     usage = meter.stop()
     if command.exit_code:
         raise RuntimeError(f"streams rebuild {command.ending()}: {command.written()[-2000:]}")
     return Pass(events, usage)
+
+
+def _report_profile(report: Report, place: Stand, events: int) -> None:
+    if find_profiler() is None:
+        report.note("No table per stage: py-spy is not installed.")
+        return
+    with TemporaryDirectory() as folder:
+        raw = Path(folder) / "stacks"
+        usage = _rebuilt(place, events, raw).usage
+        profile = read_profile(raw, STAGES)
+    micros = usage.cpu_seconds["process"] / events * 1e6
+    report_stages(report, profile, "a rebuild's", micros, "event")
 
 
 def _report(report: Report, events: int, live: list[Pass], anew: list[Pass]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.benchmarks.peer.programs import PYTHON
+from tests.benchmarks.report import Report
 
 SAMPLES_A_SECOND = 250
 WRITE_SECONDS_MAX = 60.0
@@ -134,6 +135,16 @@ def read_profile(raw: Path, stages: Sequence[Stage] = STAGES) -> Profile:
         for frame in set(frames):
             profile.total[frame] += number
     return profile
+
+
+def report_stages(report: Report, profile: Profile, whose: str, micros: float, per: str) -> None:
+    """A table of where the `micros` of processor time go that one event or the like takes."""
+    shares = [(name, count / profile.samples) for name, count in profile.stages.most_common()]
+    report.table(
+        f"Where {whose} {micros:.1f} µs of CPU per {per} go ({profile.samples:,} samples)",
+        ["stage", f"µs per {per}", "%"],
+        [(name, share * micros, share * 100) for name, share in shares],
+    )
 
 
 def stage_of(frames: Sequence[str], stages: Sequence[Stage] = STAGES) -> str:

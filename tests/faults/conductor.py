@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from tests.faults.harm import Harm
-from tests.faults.parts import Broken, Load, Target, Witness
+from tests.faults.parts import Broken, Load, Target, Witness, together
 from tests.faults.processes import Programs
 from tests.faults.progress import Progress
 from tests.faults.report import Recovery, Report
@@ -97,12 +97,12 @@ class Conductor:
             recovering.append(asyncio.create_task(self._recovery(fault), name=f"#{number}"))
 
         try:
-            async with asyncio.TaskGroup() as together:
+            async with together() as group:
                 for fault in each.faults:
-                    together.create_task(one(fault))
-        except* Broken as broken:
+                    group.create_task(one(fault))
+        except Broken:
             await _cancelled(recovering)
-            raise broken.exceptions[0] from None
+            raise
         return recovering
 
     async def _recovery(self, fault: Fault) -> None:

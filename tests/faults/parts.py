@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,6 +14,22 @@ Broker = Literal["tansu", "kafka"]
 
 class Broken(Exception):
     """A promise does not hold: the text has what was read, what it should be, and where."""
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group of tasks out of which a ``Broken`` comes by itself.
+
+    By hand, because Python 3.11.2 wraps what is raised in an ``except*`` into a group again.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as found:
+        broken, others = found.split(Broken)
+        if broken is None or others is not None:
+            raise
+        raise broken.exceptions[0] from None
 
 
 @dataclass(frozen=True)

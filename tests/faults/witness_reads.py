@@ -14,7 +14,7 @@ from schemas.envelope import Draft, document_of, now
 from schemas.position import PositionToken
 from tests.builders import opened, posted
 from tests.faults.calling import Caller
-from tests.faults.parts import Broken, Target
+from tests.faults.parts import Broken, Target, together
 
 #: People who write and read in turn.
 READERS = 4
@@ -181,12 +181,9 @@ class ReadsWitness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """See ``parts.Witness``."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for reader in self._readers:
-                    group.create_task(reader.run(stop))
-        except* Broken as broken:
-            raise broken.exceptions[0] from None
+        async with together() as group:
+            for reader in self._readers:
+                group.create_task(reader.run(stop))
 
 
 def _payments_told(answer: Any) -> Decimal:

@@ -27,7 +27,7 @@ from schemas.limits import partitions_embedded
 from schemas.registry import TYPES
 from schemas.topics import KeyKind, partition_of
 from tests.e2e.system import read_log
-from tests.faults.parts import Broken, Target
+from tests.faults.parts import Broken, Target, together
 from tests.recomputed import decoded
 
 #: Seconds that a connection lives before the client cuts it, and until it comes again.
@@ -192,15 +192,12 @@ class TailWitness:
 
     async def run(self, stop: asyncio.Event) -> None:
         """See ``parts.Witness``; the log must be at rest when ``stop`` is set."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(client.run()) for client in self.clients]
-                await stop.wait()
-                await self._complete()
-                for task in tasks:
-                    task.cancel()
-        except* Broken as broken:
-            raise broken.exceptions[0] from None
+        async with together() as group:
+            tasks = [group.create_task(client.run()) for client in self.clients]
+            await stop.wait()
+            await self._complete()
+            for task in tasks:
+                task.cancel()
 
     async def _complete(self) -> None:
         """Every client must come to have just what the log has; somebody may still be writing."""
